@@ -1,0 +1,1 @@
+"""The wire: nothing here knows SQL or the host."""
