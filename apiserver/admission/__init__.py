@@ -1,0 +1,1 @@
+"""Defaulting and validation before the store: pure functions, one module a kind."""

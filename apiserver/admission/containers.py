@@ -1,0 +1,200 @@
+"""Defaulting and validation of a container's configuration before the store: pure, messages as dockerd words them."""
+
+from __future__ import annotations
+
+import ipaddress
+import posixpath
+import re
+import secrets
+import signal
+from typing import TypeVar
+
+from msgspec.structs import replace
+
+from apiserver.wire.containers import EndpointRequest, NetworkingConfig
+from store.errors import InvalidParameterError
+from store.objects.containers import ContainerConfig, EndpointSpec, HealthConfig
+
+NAME = re.compile(r"/?[a-zA-Z0-9][a-zA-Z0-9_.-]+")
+MILLISECOND = 1_000_000
+T = TypeVar("T")
+ADJECTIVES = (
+    "able agile amber ample apt arctic astute azure balanced bold brave breezy bright brisk calm candid careful cheery "
+    "clear clever coastal cosy crisp curious daring deft eager early earnest easy fair fast fine firm fleet fond frank "
+    "fresh gentle glad golden grand hardy hearty humble keen kind lively loyal lucid lunar mellow merry mighty mild neat "
+    "nimble noble patient placid plucky polar proud quick quiet rapid ready robust rugged sage sandy serene sharp "
+    "silver sincere smart solar solid sound spry stable steady stout subtle sunny sure swift tidal tidy trusty upbeat "
+    "vivid warm wise witty zesty"
+).split()
+NOUNS = (
+    "anchor anvil ballast barge barque beacon berth bollard boom bosun bow brig bulwark buoy cabin cable capstan cargo "
+    "chandler clipper cog compass coxswain crane cutter davit deck derrick dhow dinghy dock dory dredger ferry fender "
+    "frigate galleon galley gantry gunwale halyard harbour hatch hawser helm hull jetty jib junk kedge keel ketch knot "
+    "lantern lateen lighter lugger mainsail marina mast mooring oar packet pier pilot pinnace port prow pulley quay "
+    "rigging rudder sampan schooner scow sextant shoal skiff sloop spar stern steward tackle tender tiller trawler tug "
+    "wharf winch windlass yacht yard yawl"
+).split()
+
+
+def random_name() -> str:
+    """Two words and, to make a clash rare, a number."""
+    return f"{secrets.choice(ADJECTIVES)}_{secrets.choice(NOUNS)}{secrets.randbelow(1000)}"
+
+
+def check_name(name: str) -> str:
+    """A container's name without its slash; InvalidParameterError for one that dockerd refuses."""
+    if not NAME.fullmatch(name):
+        raise InvalidParameterError(f"Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
+    return name.removeprefix("/")
+
+
+def signal_number(text: str) -> int:
+    """A signal's number from its number, name or name without ``SIG``; InvalidParameterError for anything else."""
+    if text.isdecimal():
+        number = int(text)
+        if not 1 <= number <= signal.SIGRTMAX:
+            raise InvalidParameterError(f"Invalid signal: {text}")
+        return number
+    name = text.upper().removeprefix("SIG")
+    realtime = re.fullmatch(r"RTM(IN|AX)([+-]\d+)?", name)
+    if realtime:
+        base = signal.SIGRTMIN if realtime[1] == "IN" else signal.SIGRTMAX
+        number = base + int(realtime[2] or 0)
+        if signal.SIGRTMIN <= number <= signal.SIGRTMAX:
+            return number
+        raise InvalidParameterError(f"Invalid signal: {text}")
+    found = signal.Signals.__members__.get("SIG" + name)
+    if found is None:
+        raise InvalidParameterError(f"Invalid signal: {text}")
+    return int(found)
+
+
+def check_config(config: ContainerConfig) -> ContainerConfig:
+    """Validate what the client sent, before the image's part is merged in."""
+    for variable in config.env or ():
+        if not variable or variable.startswith("="):
+            raise InvalidParameterError(f"invalid environment variable: {variable}")
+    if config.working_dir:
+        if not config.working_dir.startswith("/"):
+            raise InvalidParameterError(
+                f"the working directory '{config.working_dir}' is invalid, it needs to be an absolute path"
+            )
+        config = replace(config, working_dir=posixpath.normpath(config.working_dir))
+    if config.stop_signal:
+        signal_number(config.stop_signal)
+    if config.healthcheck:
+        _check_health(config.healthcheck)
+    for texts in (config.cmd, config.entrypoint, config.env):
+        if any("\0" in text for text in texts or ()):
+            raise InvalidParameterError("invalid argument: NUL byte in a string")
+    return config
+
+
+def _check_health(health: HealthConfig) -> None:
+    for name, value in (
+        ("Interval", health.interval),
+        ("Timeout", health.timeout),
+        ("StartPeriod", health.start_period),
+    ):
+        if value and value < MILLISECOND:
+            raise InvalidParameterError(f"{name} in Healthcheck cannot be less than 1ms")
+    if health.retries < 0:
+        raise InvalidParameterError("Retries in Healthcheck cannot be negative")
+
+
+def merge_image(config: ContainerConfig, image: ContainerConfig) -> ContainerConfig:
+    """Fill what the client left open with the image's configuration, as ``docker run`` users expect."""
+    env = list(config.env or [])
+    names = {variable.partition("=")[0] for variable in env}
+    env += [variable for variable in image.env or () if variable.partition("=")[0] not in names]
+    cmd, entrypoint = config.cmd, config.entrypoint
+    if not entrypoint:
+        if not cmd:
+            cmd = image.cmd
+        if entrypoint is None:
+            entrypoint = image.entrypoint
+    merged = replace(
+        config,
+        user=config.user or image.user,
+        exposed_ports=_union(config.exposed_ports, image.exposed_ports),
+        env=env or (None if config.env is None else []),
+        labels=_union(config.labels, image.labels) or {},
+        cmd=cmd or None,
+        entrypoint=entrypoint or None,
+        healthcheck=_merge_health(config.healthcheck, image.healthcheck),
+        working_dir=config.working_dir or image.working_dir,
+        volumes=_union(config.volumes, image.volumes),
+        stop_signal=config.stop_signal or image.stop_signal,
+        shell=config.shell or image.shell,
+        on_build=config.on_build or None,
+    )
+    if not merged.cmd and not merged.entrypoint:
+        raise InvalidParameterError("No command specified")
+    return merged
+
+
+def _union(mine: dict[str, T] | None, theirs: dict[str, T] | None) -> dict[str, T] | None:
+    return {**(theirs or {}), **(mine or {})} or None
+
+
+def _merge_health(mine: HealthConfig | None, theirs: HealthConfig | None) -> HealthConfig | None:
+    if mine is None or theirs is None:
+        return mine or theirs
+    return HealthConfig(
+        test=mine.test or theirs.test,
+        interval=mine.interval or theirs.interval,
+        timeout=mine.timeout or theirs.timeout,
+        start_period=mine.start_period or theirs.start_period,
+        retries=mine.retries or theirs.retries,
+    )
+
+
+def command_line(config: ContainerConfig) -> tuple[str, tuple[str, ...]]:
+    """The program and its arguments, from the entrypoint and the command."""
+    words = [*(config.entrypoint or ()), *(config.cmd or ())]
+    return words[0], tuple(words[1:])
+
+
+def endpoints(mode: str, networking: NetworkingConfig | None, mac_address: str) -> dict[str, EndpointSpec]:
+    """The networks that a new container will join: the mode's own, with the settings that the client gave for it."""
+    asked = (networking.endpoints_config if networking else None) or {}
+    if len(asked) > 1:
+        raise InvalidParameterError(f"Container cannot be connected to network endpoints: {', '.join(sorted(asked))}")
+    for name, request in asked.items():
+        if request is None:
+            raise InvalidParameterError(f"no EndpointSettings for {name}")
+        _check_address(request)
+    if mode.startswith("container:"):
+        return {}
+    name = "bridge" if mode in ("", "default") else mode
+    request = asked.get(name) or next(iter(asked.values()), None) if name not in ("host", "none") else None
+    if request is None:
+        return {name: EndpointSpec(network=name, mac_address=mac_address)}
+    return {name: endpoint(name, request, mac_address)}
+
+
+def endpoint(network: str, request: EndpointRequest, mac_address: str = "") -> EndpointSpec:
+    """One endpoint as the client asked for it."""
+    ipam = request.ipam_config
+    return EndpointSpec(
+        network=network,
+        aliases=tuple(request.aliases or ()),
+        ipv4_address=ipam.ipv4_address if ipam else "",
+        mac_address=request.mac_address or mac_address,
+        links=tuple(request.links or ()),
+        driver_opts=request.driver_opts or {},
+    )
+
+
+def _check_address(request: EndpointRequest) -> None:
+    ipam = request.ipam_config
+    if ipam is None:
+        return
+    for version, text in (("IPv4", ipam.ipv4_address), ("IPv6", ipam.ipv6_address)):
+        if text:
+            try:
+                valid = ipaddress.ip_address(text).version == int(version[-1])
+            except ValueError:
+                valid = False
+            if not valid:
+                raise InvalidParameterError(f"invalid {version} address: {text}")
