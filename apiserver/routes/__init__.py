@@ -1,0 +1,1 @@
+"""The operations, one module an API group; each module has ``routes(engine)``."""

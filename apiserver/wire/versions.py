@@ -1,0 +1,79 @@
+"""The API versions: the floor, the ceiling, and what changed when. Everything that depends on a version is data here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from store.errors import InvalidParameterError
+
+ApiVersion: TypeAlias = tuple[int, int]
+"""Major and minor; compare as tuples: ``call.version >= (1, 40)``."""
+
+MINIMUM: ApiVersion = (1, 24)
+CURRENT: ApiVersion = (1, 41)
+
+
+def text(version: ApiVersion) -> str:
+    """The version as URLs and headers spell it."""
+    return f"{version[0]}.{version[1]}"
+
+
+def parse(given: str) -> ApiVersion:
+    """The version that a URL names (without the ``v``).
+
+    Raises InvalidParameterError, in dockerd's words, for one that is older than MINIMUM or newer than CURRENT. As in
+    dockerd a missing part counts as 0 and further parts make a version newer.
+    """
+    numbers = [int(part) if part else 0 for part in given.split(".")]
+    numbers += [0] * (2 - len(numbers))
+    if numbers > list(CURRENT):
+        raise InvalidParameterError(
+            f"client version {given} is too new. Maximum supported API version is {text(CURRENT)}"
+        )
+    if numbers < list(MINIMUM):
+        raise InvalidParameterError(
+            f"client version {given} is too old. Minimum supported API version is {text(MINIMUM)}, "
+            "please upgrade your client to a newer version"
+        )
+    return numbers[0], numbers[1]
+
+
+@dataclass(frozen=True)
+class Change:
+    """Something that a version brought: from ``since`` on it is so."""
+
+    since: ApiVersion
+    what: str
+
+
+CHANGES: dict[str, Change] = {
+    "info.security-options-named": Change((1, 25), "SecurityOptions are name=… pairs; ExecutionDriver is gone"),
+    "create.auto-remove": Change((1, 25), "the daemon, not the client, carries AutoRemove out"),
+    "wait.condition": Change((1, 30), "wait takes a condition and answers its headers at once"),
+    "wait.error": Change((1, 30), "wait may report an Error"),
+    "remove-volumes.force": Change((1, 25), "a volume can be removed with force"),
+    "image-list.filter": Change((1, 28), "the query parameter filter is gone, reference is a filter"),
+    "network-list.brief": Change((1, 28), "the list of networks leaves their containers out"),
+    "network.created": Change((1, 25), "networks have Created, Ingress and Attachable"),
+    "exec.env": Change((1, 25), "an exec takes environment variables"),
+    "exec.working-dir": Change((1, 35), "an exec takes a working directory"),
+    "exec.start-without-body": Change((1, 24), "exec start needs a JSON body"),
+    "build-cache.details": Change((1, 39), "system df lists build cache records"),
+    "create.ipc-mode-default": Change((1, 40), "the default IpcMode is private"),
+    "create.kernel-memory-tcp": Change((1, 40), "KernelMemoryTCP is heeded"),
+    "create.bind-non-recursive": Change((1, 40), "BindOptions.NonRecursive is heeded"),
+    "create.device-requests": Change((1, 40), "DeviceRequests are heeded"),
+    "create.cgroupns-mode": Change((1, 41), "CgroupnsMode is heeded"),
+    "create.platform": Change((1, 41), "a platform can be asked for at creation"),
+    "stats.one-shot": Change((1, 41), "stats can be taken once without a first reading"),
+    "events.prune": Change((1, 41), "a prune is an event of its kind"),
+    "ping.head": Change((1, 40), "a ping can be a HEAD"),
+    "inspect.storage-details": Change((1, 24), "images tell their root file system's layers"),
+    "update.pids-limit": Change((1, 40), "PidsLimit can be updated"),
+}
+
+
+def has(version: ApiVersion, change: str) -> bool:
+    """Whether a request of this version knows of a change named in CHANGES."""
+    return version >= CHANGES[change].since
