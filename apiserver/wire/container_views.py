@@ -110,9 +110,9 @@ def ports(container: Container) -> dict[str, list[PortBinding] | None]:
     for exposed in container.spec.config.exposed_ports or {}:
         port, _, protocol = exposed.partition("/")
         answer[f"{port}/{protocol or 'tcp'}"] = None
-    for port in container.status.ports:
-        key = f"{port.container_port}/{port.protocol}"
-        answer[key] = [*(answer.get(key) or ()), _binding(port)]
+    for published in container.status.ports:
+        key = f"{published.container_port}/{published.protocol}"
+        answer[key] = [*(answer.get(key) or ()), _binding(published)]
     return answer
 
 
