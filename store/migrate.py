@@ -23,7 +23,7 @@ class SchemaTooNewError(DatabaseError):
 
     def __init__(self, found: str) -> None:
         super().__init__(
-            f"the database has schema {found}, newer than the {HEAD} that this version of wharfinger knows: run a newer "
+            f"the database has schema {found}, newer than the {HEAD} that this wharfinger knows: run a newer "
             f"version, or take the schema down to {HEAD} with the version that wrote it (wharfinger migrate)"
         )
         self.found = found

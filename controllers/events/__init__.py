@@ -1,0 +1,1 @@
+"""What is made of events and changes beyond the controllers' own work: the numbers of ``/metrics``."""
