@@ -31,18 +31,18 @@ class Collector:
         self._pending = bytearray()
         self._links: dict[tuple[int, int], bytes] = {}
 
-    def add_tree(self, path: bytes, name: bytes) -> None:
-        """``path`` with all that is under it, as ``name``; ``.`` for a name leaves out the top's own member.
+    def add_tree(self, path: bytes, name: bytes | None) -> None:
+        """``path`` with all that is under it, as ``name``; without a name, only what is under it.
 
         Raises:
             FileNotFoundError: ``path`` does not exist. What vanishes under it meanwhile is left out.
         """
         info = os.lstat(path)
-        if name != b"." or not stat.S_ISDIR(info.st_mode):
+        if name is not None:
             self._member(path, name, info)
         if not stat.S_ISDIR(info.st_mode):
             return
-        prefix = b"" if name in (b".", b"/") else name.rstrip(b"/") + b"/"
+        prefix = b"" if name is None else name.rstrip(b"/") + b"/"
         stack = [(path, prefix, iter(self._names(path)))]
         while stack:
             directory, prefix, names = stack[-1]

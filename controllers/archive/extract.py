@@ -105,7 +105,7 @@ class Extractor:
             return
         maker = self._makers.get(entry.kind)
         if maker is None:
-            raise InvalidParameterError(f"unhandled tar header type {entry.kind[0]}\n")
+            raise InvalidParameterError(f"unhandled tar header type {entry.kind[0]}")
         maker(entry, base, at)
 
     # Parents are opened once, and all forgotten when any of them may have been replaced.

@@ -175,19 +175,20 @@ class Archiver:
         path: str,
         sink: int,
         *,
-        name: str | None = None,
+        content_only: bool = False,
         mounts: Mounts = (),
         timeout: float = STREAM_TIMEOUT,
     ) -> None:
         """Write a tar of ``root/path`` to the descriptor ``sink`` (not closed).
 
-        Members are named ``name/…``; without it, as ``docker cp`` wants them: the path's last part, or nothing for the
-        whole root and for ``path/.``.
+        Members are named as ``docker cp`` wants them: after the path's last part (``/`` for the root, ``./`` for
+        ``path/.``). With ``content_only`` what is under the path is packed without such a top (``docker export``).
 
         Raises:
             NotFoundError: no such path.
         """
-        request = {"job": "pack", "root": str(root), "path": path, "name": name, "mounts": _mounts(mounts)}
+        request: dict[str, Any] = {"job": "pack", "root": str(root), "path": path, "content_only": content_only}
+        request["mounts"] = _mounts(mounts)
         await self._run(request, [sink], timeout)
 
     async def pack_chunks(self, root: Path, path: str, **options: Any) -> AsyncIterator[bytes]:
@@ -245,6 +246,27 @@ class Archiver:
     async def usage(self, root: Path) -> int:
         """The bytes of all files under ``root``, hard links counted once."""
         return int((await self._run({"job": "usage", "root": str(root)}, [], LOOK_TIMEOUT))["size_bytes"])
+
+    async def mount(self, device: str, target: Path, kind: str, flags: int, data: str) -> None:
+        """mount(2) in the daemon's own mount namespace, unless ``target`` is a mount point already.
+
+        Raises:
+            EngineError: the kernel refuses, or does not answer in time (a network file system).
+        """
+        request = {"job": "mount", "device": device, "target": str(target), "type": kind, "flags": flags, "data": data}
+        await self._run(request, [], LOOK_TIMEOUT)
+
+    async def unmount(self, target: Path) -> None:
+        """Detach all mounts on ``target``; nothing happens when there are none."""
+        await self._run({"job": "unmount", "target": str(target)}, [], LOOK_TIMEOUT)
+
+    async def remove(self, directory: Path) -> None:
+        """Remove a tree, if it exists, without following links or entering mounts.
+
+        Raises:
+            EngineError: something is mounted in it, or the file system refuses.
+        """
+        await self._run({"job": "remove", "root": str(directory)}, [], STREAM_TIMEOUT)
 
     async def _run(self, request: dict[str, Any], descriptors: list[int], timeout: float) -> dict[str, Any]:
         ours, theirs = socket.socketpair()

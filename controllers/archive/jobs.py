@@ -9,9 +9,9 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from controllers.archive import compare, duplicate, locate, record
+from controllers.archive import compare, duplicate, locate, record, removal
 from controllers.archive.collect import Collector
-from controllers.archive.confine import confine
+from controllers.archive.confine import confine, mount_device, unmount_all
 from controllers.archive.extract import Extractor, Rules
 from controllers.archive.tarread import Stream
 
@@ -75,18 +75,13 @@ def unpack(request: Request, source: int, recorded: int = -1) -> Request:
 
 
 def pack(request: Request, sink: int) -> Request:
-    """Pack ``path`` to ``sink`` under the name that ``docker cp`` expects."""
+    """Pack ``path`` to ``sink``."""
     confine(request["root"], request["mounts"])
     path = request["path"]
     found = locate.resolve(path)
     collector = Collector(sink)
-    if request["name"] is not None:
-        name = os.fsencode(request["name"])
-    elif path.endswith("/.") or found == b"/":
-        name = b"."
-    else:
-        name = os.fsencode(os.path.basename(os.path.normpath(path)))
-    collector.add_tree(found, name)
+    name = os.fsencode(locate.shown_name(path))
+    collector.add_tree(found, None if request["content_only"] else name)
     collector.finish()
     return {}
 
@@ -95,7 +90,7 @@ def pack_layer(request: Request, sink: int) -> Request:
     """Pack a directory that overlayfs uses as a layer."""
     confine(request["root"], [])
     collector = Collector(sink, layer=True)
-    collector.add_tree(b".", b".")
+    collector.add_tree(b".", None)
     collector.finish()
     return {}
 
@@ -168,6 +163,30 @@ def usage(request: Request) -> Request:
     return {"size_bytes": total}
 
 
+def mount(request: Request) -> Request:
+    """Mount a volume's device, unless the place already is a mount point."""
+    target = request["target"]
+    if not os.path.ismount(target):
+        mount_device(request["device"], target, request["type"], request["flags"], request["data"])
+    return {}
+
+
+def unmount(request: Request) -> Request:
+    """Take all mounts off a directory."""
+    unmount_all(request["target"])
+    return {}
+
+
+def remove(request: Request) -> Request:
+    """Remove a directory with all that is in it; what is mounted in it stays untouched and fails the job."""
+    parent, name = os.path.split(request["root"])
+    if os.path.isdir(parent):
+        confine(parent, [])
+        removal.remove_tree(name)
+    return {}
+
+
 JOBS: dict[str, Callable[..., Request]] = {
-    job.__name__: job for job in (unpack, pack, pack_layer, assemble, describe, changes, copy_up, usage)
+    job.__name__: job
+    for job in (unpack, pack, pack_layer, assemble, describe, changes, copy_up, usage, mount, unmount, remove)
 }

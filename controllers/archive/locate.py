@@ -46,6 +46,13 @@ def resolve(path: str) -> bytes:
     return os.fsencode(os.path.join(os.path.realpath(parent, strict=True), base))
 
 
+def shown_name(path: str) -> str:
+    """How ``docker cp`` wants the top of an archive of ``path`` to be called: its last part, ``.`` or ``/``."""
+    if path.endswith("/.") and path.strip("/") != ".":
+        return "."
+    return os.path.basename(os.path.normpath("/" + path.lstrip("/"))) or "/"
+
+
 def describe(path: str) -> dict[str, object]:
     """Name, size, mode, mtime and, for a symbolic link, what it finally leads to inside the tree.
 
@@ -54,10 +61,8 @@ def describe(path: str) -> dict[str, object]:
     """
     found = resolve(path)
     info = os.lstat(found)
-    rooted = "/" + path.lstrip("/")
-    name = os.path.basename(os.path.normpath(rooted)) or "/"
     return {
-        "name": name,
+        "name": os.path.basename(os.path.normpath("/" + path.lstrip("/"))) or "/",
         "size": info.st_size,
         "mode": go_mode(info.st_mode),
         "mtime": info.st_mtime_ns,

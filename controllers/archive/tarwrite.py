@@ -80,5 +80,7 @@ def block(
 ) -> bytes:
     """One ustar header block; every number already fits its field."""
     front = b"%s%07o\0%07o\0%07o\0%011o\0%011o\0" % (name.ljust(100, b"\0"), mode, uid, gid, size, mtime)
-    back = b"%s%sustar\x0000%s%07o\0%07o\0%s" % (kind, link.ljust(100, b"\0"), bytes(64), major, minor, bytes(167))
+    # Names of owners are left out, but for root's, which is the same everywhere: numbers are what counts.
+    owners = (b"" if uid else b"root").ljust(32, b"\0") + (b"" if gid else b"root").ljust(32, b"\0")
+    back = b"%s%sustar\x0000%s%07o\0%07o\0%s" % (kind, link.ljust(100, b"\0"), owners, major, minor, bytes(167))
     return b"%s%06o\0 %s" % (front, sum(front) + sum(back) + 8 * 32, back)

@@ -1,0 +1,1 @@
+"""Volumes: directories, or what the ``local`` driver's options have mounted on them, that outlive containers."""
