@@ -82,7 +82,11 @@ class Auditor:
                 words = (process / "cmdline").read_bytes().split(b"\0")
             except OSError:
                 continue
-            if os.path.basename(words[0]) == b"conmon" and any(mark in word for word in words) and b"--exec" not in words:
+            if (
+                os.path.basename(words[0]) == b"conmon"
+                and any(mark in word for word in words)
+                and b"--exec" not in words
+            ):
                 index = next((i for i, word in enumerate(words) if word in (b"-c", b"--cid")), None)
                 if index is not None and b"--exec-attach" not in words and b"-e" not in words:
                     ids.add(words[index + 1].decode())
@@ -138,8 +142,6 @@ class Auditor:
             ["nsenter", f"--net=/proc/{self.pid}/ns/net", *command], capture_output=True, check=True, timeout=30
         )
         return json.loads(answer.stdout or b"[]")
-
-
 
 
 def port_of(name: str, element: Any) -> Iterable[tuple[str, int]]:

@@ -106,13 +106,15 @@ def test_an_empty_configuration_gets_dockerds_defaults() -> None:
     assert host.log_config == LogConfig(type="json-file", config={})
     assert (host.ipc_mode, host.cgroupns_mode, host.runtime) == ("private", "host", "runc")
     assert host.shm_size == 64 * MIB
-    assert host.masked_paths is not None and "/proc/kcore" in host.masked_paths
+    assert host.masked_paths is not None
+    assert "/proc/kcore" in host.masked_paths
     assert host.oom_kill_disable is False
 
 
 def test_a_privileged_container_masks_nothing() -> None:
     host, _ = admit(HostConfig(privileged=True), FACTS, (1, 41))
-    assert host.masked_paths is None and host.readonly_paths is None
+    assert host.masked_paths is None
+    assert host.readonly_paths is None
 
 
 def test_swap_is_twice_the_memory_unless_said_otherwise() -> None:
@@ -135,7 +137,8 @@ def test_a_cpu_list_is_read_or_refused(text: str) -> None:
         numbers = parse_cpu_list(text)
     except ValueError:
         return
-    assert numbers and min(numbers) >= 0
+    assert numbers
+    assert min(numbers) >= 0
 
 
 @given(

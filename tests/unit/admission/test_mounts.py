@@ -134,4 +134,6 @@ def test_any_text_is_a_bind_or_refused(text: str) -> None:
         point = parse_bind(text, "", lambda: "new")
     except InvalidParameterError:
         return
-    assert point.destination.startswith("/") and point.destination != "/" and ".." not in point.destination.split("/")
+    assert point.destination.startswith("/")
+    assert point.destination != "/"
+    assert ".." not in point.destination.split("/")

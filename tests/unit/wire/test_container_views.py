@@ -38,9 +38,7 @@ def container(status: ContainerStatus, **spec: object) -> Container:
         "endpoints": {"bridge": EndpointSpec(network="n1")},
         **spec,
     }
-    return Container(
-        meta=Meta(uid="c" * 64, name="web"), spec=msgspec.structs.replace(_SPEC, **fields), status=status
-    )
+    return Container(meta=Meta(uid="c" * 64, name="web"), spec=msgspec.structs.replace(_SPEC, **fields), status=status)
 
 
 _SPEC = ContainerSpec(config=ContainerConfig(), host=HostConfig(), image_id="", path="", args=())
@@ -118,23 +116,29 @@ def test_a_fresh_container_has_no_paths_yet_and_no_health() -> None:
     answer = msgspec.to_builtins(views.inspect(container(ContainerStatus()), LAYOUT, [], None))
     assert answer["LogPath"] == answer["HostsPath"] == ""
     assert answer["State"]["StartedAt"] == "0001-01-01T00:00:00Z"
-    assert "Health" not in answer["State"] and "SizeRw" not in answer
+    assert "Health" not in answer["State"]
+    assert "SizeRw" not in answer
     assert answer["ExecIDs"] is None
 
 
 def test_a_bind_has_no_name_and_a_volume_has() -> None:
     bind = msgspec.to_builtins(views.mounted(MountPoint(type="bind", source="/a", destination="/b")))
     volume = msgspec.to_builtins(views.mounted(MountPoint(type="volume", name="v", driver="local", destination="/b")))
-    assert "Name" not in bind and "Driver" not in bind
+    assert "Name" not in bind
+    assert "Driver" not in bind
     assert (volume["Name"], volume["Driver"], volume["RW"]) == ("v", "local", True)
 
 
 def test_empty_fields_that_dockerd_leaves_out_are_left_out() -> None:
     shown = without_empty(ContainerConfig(stop_timeout=0))
-    assert "ExposedPorts" not in shown and "Shell" not in shown
-    assert shown["StopTimeout"] == 0 and shown["Env"] is None
+    assert "ExposedPorts" not in shown
+    assert "Shell" not in shown
+    assert shown["StopTimeout"] == 0
+    assert shown["Env"] is None
     host = without_empty(HostConfig(init=False))
-    assert host["Init"] is False and "Mounts" not in host and host["Binds"] is None
+    assert host["Init"] is False
+    assert "Mounts" not in host
+    assert host["Binds"] is None
 
 
 def test_a_command_may_be_one_string() -> None:
