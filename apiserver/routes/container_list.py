@@ -20,23 +20,7 @@ from store.errors import InvalidParameterError, NotFoundError
 from store.objects import Container
 
 FILTERS = frozenset(
-    [
-        "ancestor",
-        "before",
-        "exited",
-        "expose",
-        "health",
-        "id",
-        "isolation",
-        "is-task",
-        "label",
-        "name",
-        "network",
-        "publish",
-        "since",
-        "status",
-        "volume",
-    ]
+    "ancestor before exited expose health id isolation is-task label name network publish since status volume".split()
 )
 PHASES = frozenset(("created", "dead", "exited", "paused", "removing", "restarting", "running"))
 HEALTH = frozenset(("starting", "healthy", "unhealthy", "none"))

@@ -212,22 +212,10 @@ class ContainerSummary(DockerStruct, frozen=True, kw_only=True):
 
 OMITTED_WHEN_EMPTY = frozenset(
     docker_name(field)
-    for field in [
-        "exposed_ports",
-        "healthcheck",
-        "args_escaped",
-        "network_disabled",
-        "mac_address",
-        "stop_signal",
-        "stop_timeout",
-        "shell",
-        "storage_opt",
-        "tmpfs",
-        "sysctls",
-        "mounts",
-        "runtime",
-        "init",
-    ]
+    for field in (
+        "exposed_ports healthcheck args_escaped network_disabled mac_address stop_signal stop_timeout shell "
+        "storage_opt tmpfs sysctls mounts runtime init"
+    ).split()
 )
 
 

@@ -34,10 +34,10 @@ def engine() -> Iterator[Engine]:
 
 def counter(engine: Engine) -> str:
     """A container that writes numbered lines, with a port, which lives through everything."""
-    return engine.run(
-        "-d", "-p", "18099:80", "--restart=always", "busybox:latest",
-        "sh", "-c", "mkdir -p /w; echo alive > /w/index.html; httpd -h /w; i=0; while :; do echo $i; i=$((i+1)); usleep 20000; done",
-    )  # fmt: skip
+    script = (
+        "mkdir -p /w; echo alive > /w/index.html; httpd -h /w; i=0; while :; do echo $i; i=$((i+1)); usleep 20000; done"
+    )
+    return engine.run("-d", "-p", "18099:80", "--restart=always", "busybox:latest", "sh", "-c", script)
 
 
 def fetch(engine: Engine) -> str:
