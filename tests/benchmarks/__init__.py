@@ -1,0 +1,1 @@
+"""How the engine grows, endures and comes back: ``python -m tests.benchmarks --help``."""
