@@ -94,6 +94,7 @@ def restart(engine: Engine, running: int) -> Iterator[str]:
         begin = time.perf_counter()
         engine.start()
         times.append(time.perf_counter() - begin)
-    yield f"ready after kill -9 with {running} running: median {statistics.median(times):.2f} s, worst {max(times):.2f} s"
+    median, worst = statistics.median(times), max(times)
+    yield f"ready after kill -9 with {running} running: median {median:.2f} s, worst {worst:.2f} s"
     yield f"daemon {memory(family(engine.pid)):.1f} MiB, monitors {memory(monitors(engine)):.1f} MiB"
     yield f"left over: {leaks(engine) or 'nothing'}"
