@@ -10,6 +10,7 @@ from apiserver.composition import Engine
 from apiserver.dispatch import Call, Parameter, Route
 from apiserver.queries import Filters
 from apiserver.rendering import json_response, no_content
+from apiserver.wire import versions
 from apiserver.wire.volumes import VolumeCreateBody, VolumeList, VolumePruneReport, VolumeView, view
 from store.objects import Volume
 
@@ -106,7 +107,7 @@ async def inspect(engine: Engine, call: Call) -> web.StreamResponse:
 
 async def remove(engine: Engine, call: Call) -> web.StreamResponse:
     """``DELETE /volumes/{name}``: 404 without it (204 with force), 409 when a container refers to it."""
-    force = call.version >= (1, 25) and call.query.flag("force")
+    force = versions.has(call.version, "remove-volumes.force") and call.query.flag("force")
     await engine.volumes.remove(call.path["name"], force=force)
     return no_content()
 

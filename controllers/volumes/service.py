@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -183,6 +184,29 @@ class VolumeService:
         volume = self._store.volumes.get(name)
         if volume is not None and local.device_mount(volume.spec.options) is not None:
             self.controller.enqueue(name)
+
+    @asynccontextmanager
+    async def laid_out(self, container: Container) -> AsyncIterator[list[tuple[Path, str]]]:
+        """Where volumes and bind mounts belong in a container's tree, parents first: (host path, path in the tree).
+
+        Meanwhile what the volumes' options ask for is mounted; the tree itself is left alone.
+        """
+        holder = f"files-{secrets.token_hex(8)}"
+        points = sorted(
+            (point for point in container.spec.mounts if point.type in ("volume", "bind")),
+            key=lambda point: point.destination,
+        )
+        names = [point.name for point in points if point.type == "volume"]
+        try:
+            for name in names:
+                await self.mount(name, holder)
+            yield [
+                (self.directory(point.name) if point.type == "volume" else Path(point.source), point.destination)
+                for point in points
+            ]
+        finally:
+            for name in names:
+                await self.unmount(name, holder)
 
     async def populate(self, volume: Volume, image_root: Path, destination: str) -> None:
         """Fill an empty volume from the image's directory at ``destination``, with its owner and mode, once.
