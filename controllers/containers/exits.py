@@ -1,0 +1,114 @@
+"""How containers end: conmon writes a file named like the container, its text the exit code, its time the moment.
+
+Noticed by inotify while the engine runs, read from the directory when it starts: nothing that ended meanwhile is lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import json
+import os
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from controllers.containers import cgroups
+from controllers.layout import Layout
+
+_IN_CLOSE_WRITE, _IN_MOVED_TO, _IN_Q_OVERFLOW = 0x8, 0x80, 0x4000
+_EVENT = struct.Struct("iIII")
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass(frozen=True)
+class Exit:
+    """One end. ``code`` as a shell shows it (128 + signal), ``at`` in nanoseconds since the epoch."""
+
+    uid: str
+    code: int
+    at: int
+    oom_killed: bool
+
+
+class ExitWatcher:
+    """Calls ``on_exit`` with a container's uid, on the event loop, soon after its exit file is complete."""
+
+    def __init__(self, layout: Layout, on_exit: Callable[[str], None]) -> None:
+        self._layout = layout
+        self._on_exit = on_exit
+        self._inotify = -1
+
+    async def start(self) -> None:
+        """Begin to watch; those that ended before are reported at once. OSError where inotify has no more to give."""
+        self._layout.exits.mkdir(parents=True, exist_ok=True)
+        self._inotify = _libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        if self._inotify < 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), "inotify")
+        mask = _IN_CLOSE_WRITE | _IN_MOVED_TO
+        if _libc.inotify_add_watch(self._inotify, os.fsencode(self._layout.exits), mask) < 0:
+            number = ctypes.get_errno()
+            os.close(self._inotify)
+            raise OSError(number, os.strerror(number), str(self._layout.exits))
+        asyncio.get_running_loop().add_reader(self._inotify, self._readable)
+        self._report_all()
+
+    async def stop(self) -> None:
+        """Watch no longer."""
+        if self._inotify >= 0:
+            asyncio.get_running_loop().remove_reader(self._inotify)
+            os.close(self._inotify)
+            self._inotify = -1
+
+    def _report_all(self) -> None:
+        for name in sorted(os.listdir(self._layout.exits)):
+            self._report(name)
+
+    def _report(self, name: str) -> None:
+        # conmon writes NAME.XXXXXX first and renames it.
+        if "." not in name:
+            self._on_exit(name)
+
+    def _readable(self) -> None:
+        try:
+            data = os.read(self._inotify, 65536)
+        except BlockingIOError:
+            return
+        offset = 0
+        while offset < len(data):
+            _, mask, _, length = _EVENT.unpack_from(data, offset)
+            offset += _EVENT.size
+            name = data[offset : offset + length].rstrip(b"\0").decode("utf-8", "replace")
+            offset += length
+            if mask & _IN_Q_OVERFLOW:
+                self._report_all()
+            elif name:
+                self._report(name)
+
+    def read(self, uid: str) -> Exit | None:
+        """A container's end, or None while it has not ended (or was never ours)."""
+        path = self._layout.exits / uid
+        try:
+            with open(path, "rb") as source:
+                text, at = source.read(64).strip(), os.fstat(source.fileno()).st_mtime_ns
+        except OSError:
+            return None
+        if not text.removeprefix(b"-").isdigit():
+            return None
+        return Exit(uid, int(text), at, self._out_of_memory(uid))
+
+    def _out_of_memory(self, uid: str) -> bool:
+        bundle = self._layout.bundle(uid)
+        if (bundle / "oom").exists():
+            return True
+        # conmon may meet the end before the kernel's notice; the cgroup, which is still there, has counted.
+        try:
+            cgroup = json.loads((bundle / "identity").read_bytes())["cgroup"]
+        except (OSError, ValueError, KeyError):
+            return False
+        return cgroups.oom_kills(cgroup) > 0
+
+    def forget(self, uid: str) -> None:
+        """Take a container's exit file away, before it is started anew."""
+        (self._layout.exits / uid).unlink(missing_ok=True)

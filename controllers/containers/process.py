@@ -1,0 +1,70 @@
+"""Processes named beyond doubt: a number alone may have been given to another process since."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import signal
+
+
+@functools.cache
+def boot_id() -> str:
+    """This boot's random id."""
+    with open("/proc/sys/kernel/random/boot_id") as source:
+        return source.read().strip()
+
+
+def start_time(pid: int) -> int:
+    """When a process started, in clock ticks since boot (field 22 of ``/proc/PID/stat``); 0 when it is gone or dead."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as source:
+            fields = source.read().rpartition(b")")[2].split()
+    except OSError:
+        return 0
+    return 0 if fields[0] in (b"Z", b"X") else int(fields[19])
+
+
+def same(pid: int, started: int) -> bool:
+    """Whether ``pid`` is alive and the process that started at ``started``."""
+    return pid > 0 and started > 0 and start_time(pid) == started
+
+
+def send(pid: int, started: int, number: int) -> bool:
+    """Send a signal to exactly that process; False when it is gone. Safe against the number being reused meanwhile."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return False
+    try:
+        if not same(pid, started):
+            return False
+        signal.pidfd_send_signal(descriptor, number)
+        return True
+    except ProcessLookupError:
+        return False
+    finally:
+        os.close(descriptor)
+
+
+async def wait_gone(pid: int, started: int, timeout: float | None) -> bool:
+    """Wait until exactly that process has ended; False when ``timeout`` seconds (None: for ever) were not enough."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    if not same(pid, started):
+        os.close(descriptor)
+        return True
+    loop = asyncio.get_running_loop()
+    gone = loop.create_future()
+    loop.add_reader(descriptor, lambda: gone.done() or gone.set_result(None))
+    try:
+        async with asyncio.timeout(timeout):
+            await gone
+        return True
+    except TimeoutError:
+        return False
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
