@@ -268,7 +268,9 @@ class Archiver:
         """
         await self._run({"job": "remove", "root": str(directory)}, [], STREAM_TIMEOUT)
 
-    async def _run(self, request: dict[str, Any], descriptors: list[int], timeout: float) -> dict[str, Any]:
+    async def _run(
+        self, request: dict[str, Any], descriptors: list[int], timeout: float, *, again: bool = False
+    ) -> dict[str, Any]:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         try:
@@ -283,6 +285,9 @@ class Archiver:
                 await _stop(ours)
         finally:
             ours.close()
+        if not data and not descriptors and not again:
+            # The helper may have died before it forked for this one; without a stream the job can simply be repeated.
+            return await self._run(request, descriptors, timeout, again=True)
         if not data:
             raise EngineError(f"{request['job']}: the helper process died")
         answer: dict[str, Any] = json.loads(data)

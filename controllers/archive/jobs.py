@@ -11,8 +11,9 @@ from typing import Any
 
 from controllers.archive import compare, duplicate, locate, record, removal
 from controllers.archive.collect import Collector
-from controllers.archive.confine import confine, mount_device, unmount_all
+from controllers.archive.confine import confine
 from controllers.archive.extract import Extractor, Rules
+from controllers.archive.kernel import is_mount_point, mount_device, unmount_all
 from controllers.archive.tarread import Stream
 
 Request = dict[str, Any]
@@ -166,7 +167,7 @@ def usage(request: Request) -> Request:
 def mount(request: Request) -> Request:
     """Mount a volume's device, unless the place already is a mount point."""
     target = request["target"]
-    if not os.path.ismount(target):
+    if not is_mount_point(target):
         mount_device(request["device"], target, request["type"], request["flags"], request["data"])
     return {}
 

@@ -5,38 +5,44 @@ from __future__ import annotations
 import errno
 import os
 
-OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+from controllers.archive.kernel import AT_FDCWD, open_same_mount
+
+OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 
 
 def remove_tree(path: str) -> None:
-    """Remove the directory and all that is in it; nothing happens when it does not exist.
+    """Remove the directory (relative to the working directory) and all in it; nothing happens when there is none.
 
     Raises:
         OSError: EBUSY when something is mounted in it, else what the file system says.
     """
     try:
-        top = os.open(path, OPEN_DIRECTORY)
+        _remove(path)
+    except OSError as error:
+        if error.errno == errno.EXDEV:
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), path) from None
+        raise
+
+
+def _remove(path: str) -> None:
+    try:
+        top = open_same_mount(path, OPEN_DIRECTORY, AT_FDCWD)
     except FileNotFoundError:
         return
-    device = os.fstat(top).st_dev
-    if os.path.ismount(path):
-        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), path)
     # Names of the directories on the way down; their descriptors are opened again on the way up, so that a deep tree
     # does not use up the limit on open files.
     current, depth = top, 0
     pending: list[list[str]] = [_emptied(current)]
     while True:
         if pending[-1]:
-            inner = os.open(pending[-1][-1], OPEN_DIRECTORY, dir_fd=current)
-            if os.fstat(inner).st_dev != device:
-                raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), path)
+            inner = open_same_mount(pending[-1][-1], OPEN_DIRECTORY, current)
             os.close(current)
             current, depth = inner, depth + 1
             pending.append(_emptied(current))
         elif depth == 0:
             break
         else:
-            outer = os.open("..", OPEN_DIRECTORY, dir_fd=current)
+            outer = open_same_mount("..", OPEN_DIRECTORY, current)
             os.close(current)
             current, depth = outer, depth - 1
             pending.pop()

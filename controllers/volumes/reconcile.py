@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 from pathlib import Path
 
 from msgspec.structs import replace
 
 from controllers.archive.helper import Archiver
+from controllers.archive.kernel import is_mount_point
 from controllers.controller import Result
 from controllers.layout import Layout
 from controllers.repairs import repaired
@@ -107,7 +107,7 @@ class VolumeReconciler:
         if wanted is None:
             return
         target = self._layout.volume_data(volume.name)
-        mounted = await asyncio.to_thread(os.path.ismount, target)
+        mounted = await asyncio.to_thread(is_mount_point, target)
         if self.in_use(volume.name):
             if not mounted:
                 await self.mount(volume, wanted)

@@ -1,0 +1,111 @@
+"""System calls that Python 3.11 has no function for, through libc.
+
+Those by number have the same one on every architecture: they are newer than the common table.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+
+CLONE_NEWNS = 0x00020000
+MS_REMOUNT = 32
+MS_BIND = 4096
+MS_REC = 0x4000
+MS_PRIVATE = 1 << 18
+MNT_DETACH = 2
+UMOUNT_NOFOLLOW = 8
+AT_FDCWD = -100
+AT_RECURSIVE = 0x8000
+OPEN_TREE_CLONE = 1
+MOVE_MOUNT_F_EMPTY_PATH = 4
+MOVE_MOUNT_T_SYMLINKS = 0x10
+RESOLVE_NO_XDEV = 1
+RESOLVE_NO_SYMLINKS = 4
+SYS_OPEN_TREE = 428
+SYS_MOVE_MOUNT = 429
+SYS_OPENAT2 = 437
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class OpenHow(ctypes.Structure):
+    """openat2(2)'s ``struct open_how``."""
+
+    _fields_ = [("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64)]
+
+
+def _check(result: int, what: str | bytes) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), what)
+    return result
+
+
+def private_mount_namespace() -> None:
+    """Give this process a mount namespace of its own, from which nothing gets back."""
+    _check(_libc.unshare(CLONE_NEWNS), "unshare")
+    _check(_libc.mount(None, b"/", None, ctypes.c_ulong(MS_REC | MS_PRIVATE), None), "/")
+
+
+def cloned_mount(source: str) -> int | None:
+    """A detached copy of the mounts at and under ``source``; None when there is no such path."""
+    flags = OPEN_TREE_CLONE | AT_RECURSIVE | os.O_CLOEXEC
+    tree = int(_libc.syscall(SYS_OPEN_TREE, AT_FDCWD, os.fsencode(source), flags))
+    if tree < 0 and ctypes.get_errno() in (errno.ENOENT, errno.ENOTDIR):
+        return None
+    return _check(tree, source)
+
+
+def attach_mount(tree: int, place: str) -> None:
+    """Lay a detached mount on a path."""
+    flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_SYMLINKS
+    _check(_libc.syscall(SYS_MOVE_MOUNT, tree, b"", AT_FDCWD, os.fsencode(place), flags), place)
+
+
+def mount_device(device: str, target: str, kind: str, flags: int, data: str) -> None:
+    """mount(2); flags of a bind mount take the second call that the kernel asks for."""
+    arguments = (os.fsencode(device), os.fsencode(target), os.fsencode(kind))
+    _check(_libc.mount(*arguments, ctypes.c_ulong(flags), os.fsencode(data)), target)
+    if flags & MS_BIND and flags & ~(MS_BIND | MS_REC):
+        _check(_libc.mount(*arguments, ctypes.c_ulong(flags | MS_REMOUNT), os.fsencode(data)), target)
+
+
+def unmount_all(target: str) -> None:
+    """Detach whatever is mounted on ``target``, layer by layer; nothing happens when nothing is."""
+    while _libc.umount2(os.fsencode(target), MNT_DETACH | UMOUNT_NOFOLLOW) == 0:
+        pass
+    if ctypes.get_errno() not in (errno.EINVAL, errno.ENOENT):
+        _check(-1, target)
+
+
+def open_same_mount(name: str, flags: int, directory: int) -> int:
+    """Open a member of an open directory without following a link or entering another mount, a bind mount included.
+
+    Raises:
+        OSError: EXDEV for what is on another mount, ELOOP for a link.
+    """
+    how = OpenHow(flags | os.O_CLOEXEC, 0, RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS)
+    size = ctypes.sizeof(how)
+    return _check(int(_libc.syscall(SYS_OPENAT2, directory, os.fsencode(name), ctypes.byref(how), size)), name)
+
+
+def is_mount_point(path: str | os.PathLike[str]) -> bool:
+    """Whether something is mounted on ``path``. (``os.path.ismount`` does not see bind mounts of the same device.)"""
+    parent, name = os.path.split(os.path.abspath(path))
+    try:
+        directory = os.open(parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        os.close(open_same_mount(name, os.O_PATH, directory))
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        if error.errno == errno.EXDEV:
+            return True
+        raise
+    finally:
+        os.close(directory)
+    return False
