@@ -45,7 +45,7 @@ class Route:
 
     ``path`` has no version prefix; ``{id}`` matches one segment, ``{name:.*}`` what its expression says. ``operation``
     is the API's operationId. The rest describes it in our own document: ``request`` and ``response`` are struct types
-    (or None), ``status`` the usual answer's code, ``produces`` its content type, ``since`` the API version it came with.
+    (or None), ``status`` the usual answer's code, ``produces`` its content type, ``since`` its API version.
     """
 
     method: str

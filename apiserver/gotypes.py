@@ -1,4 +1,4 @@
-"""Making decoded JSON fit a struct type as Go would: keys in any case, null as absent, Go's words for what cannot fit."""
+"""Making decoded JSON fit a struct type as Go would: keys in any case, null as absent, and Go's words."""
 
 from __future__ import annotations
 

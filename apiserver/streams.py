@@ -78,7 +78,7 @@ class Connection(asyncio.Protocol):
         await self._lost.wait()
 
     async def close(self, timeout: float = 10.0) -> None:
-        """Sends what is still waiting, then closes; after ``timeout`` seconds without progress it cuts the connection."""
+        """Sends what is still waiting, then closes; after ``timeout`` seconds it cuts the connection."""
         if self.lost:
             return
         self._transport.close()
@@ -174,6 +174,9 @@ async def hijack(call: Call, *, content_type: str = RAW_STREAM) -> Connection:
     if transport is None:
         raise ConnectionResetError("the client is gone")
     connection = Connection(transport, http)
+    begin_stream = getattr(http, "begin_stream", None)
+    if begin_stream is not None:
+        begin_stream()
     tail = _Tail()
     http.set_parser(tail)  # type: ignore[arg-type]
     http.keep_alive(False)
@@ -206,9 +209,10 @@ async def stream(call: Call, content_type: str, *, status: int = 200) -> web.Str
 
 
 class ProgressWriter:
-    """Lines of JSON for pull, load, import and push. Nothing is sent before the first line, so errors till then are HTTP's.
+    """Lines of JSON for pull, load, import and push.
 
-    After the first line an error is one more line (``error`` and ``errorDetail``), as dockerd has it.
+    Nothing is sent before the first line, so errors till then are HTTP's. After it an error is one more
+    line (``error`` and ``errorDetail``), as dockerd has it.
     """
 
     def __init__(self, call: Call, content_type: str = "application/json") -> None:

@@ -1,4 +1,4 @@
-"""The API versions: the floor, the ceiling, and what changed when. Everything that depends on a version is data here."""
+"""The API versions: the floor, the ceiling, and what changed when, as data."""
 
 from __future__ import annotations
 

@@ -1,0 +1,106 @@
+"""The daemon's life: check, lock, assemble, adopt, listen, serve, drain."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from apiserver.config import ConfigError, Settings
+from apiserver.dataroot import DataRootLock, PidFile
+from apiserver.logs import set_level
+from apiserver.notify import notify
+from apiserver.preflight import problems
+from apiserver.server import Server
+
+if TYPE_CHECKING:
+    from apiserver.dispatch import Route
+    from apiserver.exposition import MetricsServer
+
+log = logging.getLogger("wharfinger")
+
+
+def serve(settings: Settings, reload: Callable[[], Settings]) -> None:
+    """Runs the daemon until SIGTERM or SIGINT. ``reload`` reads the settings again for SIGHUP.
+
+    Raises ConfigError, in a line for people, for what stops it from starting; by then nothing has been changed.
+    """
+    import uvloop
+
+    for problem in problems(settings):
+        raise ConfigError(problem)
+    with DataRootLock(settings.data_root), PidFile(settings.pidfile):
+        uvloop.run(_Daemon(settings, reload).run())
+
+
+class _Daemon:
+    def __init__(self, settings: Settings, reload: Callable[[], Settings]) -> None:
+        self._settings = settings
+        self._reload = reload
+        self._stop = asyncio.Event()
+        self._server = Server(settings)
+        self._metrics: MetricsServer | None = None
+
+    async def run(self) -> None:
+        from apiserver.composition import assemble
+        from apiserver.routes.table import all_routes
+        from store.database import DatabaseError
+
+        begun = time.monotonic()
+        self._handle_signals()
+        try:
+            engine = await assemble(self._settings)
+        except DatabaseError as error:
+            raise ConfigError(str(error)) from None
+        try:
+            await engine.start()
+            routes: Sequence[Route] = all_routes(engine)
+            self._server.configure(routes)
+            self._server.listen()
+            await self._server.start()
+            await self._start_metrics()
+            self._ready(time.monotonic() - begun)
+            await self._stop.wait()
+            notify("STOPPING=1")
+            log.info("stopping; containers stay as they are")
+        finally:
+            await self._server.shutdown()
+            if self._metrics is not None:
+                await self._metrics.stop()
+            await engine.stop()
+
+    def _handle_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reload_settings)
+
+    async def _start_metrics(self) -> None:
+        if not self._settings.metrics_address:
+            return
+        from apiserver.exposition import MetricsServer
+
+        self._metrics = MetricsServer(self._settings.metrics_address)
+        await self._metrics.start()
+
+    def _ready(self, seconds: float) -> None:
+        addresses = ", ".join(str(listener.endpoint) for listener in self._server.listeners)
+        notify("READY=1", f"STATUS=Listening on {addresses}")
+        log.info("ready after %.2f s on %s", seconds, addresses)
+
+    def _reload_settings(self) -> None:
+        notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        try:
+            settings = self._reload()
+            self._server.reload_certificates()
+        except ConfigError as error:
+            log.error("settings stay as they are: %s", error)
+        else:
+            set_level(settings.log_level)
+            log.info("settings read again: log level %s", settings.log_level)
+        with contextlib.suppress(OSError):
+            notify("READY=1")

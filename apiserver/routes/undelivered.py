@@ -1,0 +1,125 @@
+"""The operations of the API that the engine does not have yet: they say so, and nothing pretends."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import msgspec
+from aiohttp import web
+
+from apiserver.composition import Engine
+from apiserver.dispatch import Call, Route
+from apiserver.rendering import json_response
+from store.errors import NotImplementedYetError
+
+# What each group is, as the message names it, and its operations: method, path, operation id.
+OPERATIONS: dict[str, tuple[tuple[str, str, str], ...]] = {
+    "building images": (
+        ("POST", "/build", "ImageBuild"),
+        ("POST", "/commit", "ImageCommit"),
+        ("POST", "/session", "Session"),
+    ),
+    "pushing to registries and searching them": (
+        ("POST", "/images/{name:.+}/push", "ImagePush"),
+        ("GET", "/images/search", "ImageSearch"),
+        ("POST", "/auth", "SystemAuth"),
+        ("GET", "/distribution/{name:.+}/json", "DistributionInspect"),
+    ),
+    "connecting containers to further networks": (
+        ("POST", "/networks/{id}/connect", "NetworkConnect"),
+        ("POST", "/networks/{id}/disconnect", "NetworkDisconnect"),
+    ),
+    "plugins": (
+        ("GET", "/plugins", "PluginList"),
+        ("GET", "/plugins/privileges", "GetPluginPrivileges"),
+        ("POST", "/plugins/pull", "PluginPull"),
+        ("POST", "/plugins/create", "PluginCreate"),
+        ("GET", "/plugins/{name:.+}/json", "PluginInspect"),
+        ("DELETE", "/plugins/{name:.+}", "PluginDelete"),
+        ("POST", "/plugins/{name:.+}/enable", "PluginEnable"),
+        ("POST", "/plugins/{name:.+}/disable", "PluginDisable"),
+        ("POST", "/plugins/{name:.+}/upgrade", "PluginUpgrade"),
+        ("POST", "/plugins/{name:.+}/push", "PluginPush"),
+        ("POST", "/plugins/{name:.+}/set", "PluginSet"),
+    ),
+    "swarm mode": (
+        ("GET", "/swarm", "SwarmInspect"),
+        ("POST", "/swarm/init", "SwarmInit"),
+        ("POST", "/swarm/join", "SwarmJoin"),
+        ("POST", "/swarm/leave", "SwarmLeave"),
+        ("POST", "/swarm/update", "SwarmUpdate"),
+        ("GET", "/swarm/unlockkey", "SwarmUnlockkey"),
+        ("POST", "/swarm/unlock", "SwarmUnlock"),
+        ("GET", "/nodes", "NodeList"),
+        ("GET", "/nodes/{id}", "NodeInspect"),
+        ("DELETE", "/nodes/{id}", "NodeDelete"),
+        ("POST", "/nodes/{id}/update", "NodeUpdate"),
+        ("GET", "/services", "ServiceList"),
+        ("POST", "/services/create", "ServiceCreate"),
+        ("GET", "/services/{id}", "ServiceInspect"),
+        ("DELETE", "/services/{id}", "ServiceDelete"),
+        ("POST", "/services/{id}/update", "ServiceUpdate"),
+        ("GET", "/services/{id}/logs", "ServiceLogs"),
+        ("GET", "/tasks", "TaskList"),
+        ("GET", "/tasks/{id}", "TaskInspect"),
+        ("GET", "/tasks/{id}/logs", "TaskLogs"),
+        ("GET", "/secrets", "SecretList"),
+        ("POST", "/secrets/create", "SecretCreate"),
+        ("GET", "/secrets/{id}", "SecretInspect"),
+        ("DELETE", "/secrets/{id}", "SecretDelete"),
+        ("POST", "/secrets/{id}/update", "SecretUpdate"),
+        ("GET", "/configs", "ConfigList"),
+        ("POST", "/configs/create", "ConfigCreate"),
+        ("GET", "/configs/{id}", "ConfigInspect"),
+        ("DELETE", "/configs/{id}", "ConfigDelete"),
+        ("POST", "/configs/{id}/update", "ConfigUpdate"),
+    ),
+}
+
+
+class BuildPruneResponse(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """What was removed of the build cache, and how many bytes that set free."""
+
+    caches_deleted: list[str] | None
+    space_reclaimed: int
+
+
+def routes(engine: Engine) -> list[Route]:
+    """The operations of this module."""
+    del engine
+    refused = [
+        Route(
+            method,
+            path,
+            partial(refuse, subject),
+            operation,
+            summary=f"Not implemented yet: {subject}.",
+            status=501,
+            delivered=False,
+        )
+        for subject, operations in OPERATIONS.items()
+        for method, path, operation in operations
+    ]
+    return [
+        *refused,
+        Route(
+            "POST",
+            "/build/prune",
+            prune_build_cache,
+            "BuildPrune",
+            since="1.31",
+            summary="Remove the build cache; there is none while the engine cannot build.",
+            response=BuildPruneResponse,
+        ),
+    ]
+
+
+async def refuse(subject: str, call: Call) -> web.StreamResponse:
+    """501 for any request."""
+    raise NotImplementedYetError(f"{subject} is not implemented by this engine yet ({call.route.operation})")
+
+
+async def prune_build_cache(call: Call) -> web.StreamResponse:
+    """``POST /build/prune``: 200. Who cannot build has no cache; ``docker system prune`` asks for this."""
+    del call
+    return json_response(BuildPruneResponse(caches_deleted=None, space_reclaimed=0))
