@@ -16,7 +16,7 @@ from controllers.archive.helper import Archiver
 from controllers.controller import Controller
 from controllers.layout import Layout
 from controllers.manager import Manager
-from controllers.volumes import local
+from controllers.volumes import filling, local
 from controllers.volumes.holds import Holds
 from controllers.volumes.reconcile import FINALIZER, VolumeReconciler
 from store.crashpoints import crashpoint
@@ -26,7 +26,6 @@ from store.store import Change, Store, Transaction
 
 READY_TIMEOUT = 60.0
 REMOVE_TIMEOUT = 600.0
-POPULATING = "populating"
 MEASURED_AT_ONCE = 4
 
 
@@ -217,19 +216,20 @@ class VolumeService:
         if volume.status.populated:
             return
         data = self.directory(volume.name)
-        marker = data.parent / POPULATING
         async with self._holds.lock(volume.name):
-            begun_anew = await asyncio.to_thread(_begin_copy, marker, data, volume.spec.options is None)
-            if begun_anew:
+            plain = local.device_mount(volume.spec.options) is None
+            need = await asyncio.to_thread(filling.assess, image_root, destination, data, plain=plain)
+            if need is filling.Need.NOTHING:
+                return
+            if need is filling.Need.COPY_ANEW:
                 await self._archiver.remove(data)
                 await self._reconciler.make(volume)
-            crashpoint("volume.populate.begun")
-            copied = await self._archiver.copy_up(image_root, destination, data)
-            crashpoint("volume.populate.copied")
-            filled = copied or await asyncio.to_thread(lambda: any(data.iterdir()))
-            if filled:
-                await self._store.commit(lambda tx: _set_populated(tx, volume.uid), durable=False)
-            await asyncio.to_thread(marker.unlink, missing_ok=True)
+            if need is not filling.Need.FILLED:
+                crashpoint("volume.populate.begun")
+                await self._archiver.copy_up(image_root, destination, data)
+                crashpoint("volume.populate.copied")
+                await asyncio.to_thread(filling.finished, data)
+            await self._store.commit(lambda tx: _set_populated(tx, volume.uid), durable=False)
 
     async def remove(self, name: str, *, force: bool = False, leaving: str = "") -> None:
         """Remove a volume with all its data; returns when it is gone. The container ``leaving`` does not count as user.
@@ -322,13 +322,6 @@ def _volumes_to_settle(change: Change[Container]) -> set[str]:
             if state is not None:
                 names |= {point.name for point in state.spec.mounts if point.type == "volume"}
     return names
-
-
-def _begin_copy(marker: Path, data: Path, plain: bool) -> bool:
-    """Note that a copy begins; whether an earlier one was cut short, so that what it left has to go."""
-    interrupted = marker.exists()
-    marker.touch()
-    return interrupted and plain and any(data.iterdir())
 
 
 def _set_populated(tx: Transaction, uid: str) -> None:
