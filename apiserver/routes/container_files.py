@@ -182,9 +182,10 @@ async def write(engine: Engine, call: Call) -> web.StreamResponse:
     container = lookup.container(engine.store, call.path["id"])
     path = asked_path(call)
     async with opened(engine, container) as tree:
-        found = await look(engine, tree, call, path.rstrip("/") + "/.")
-        if not found.is_directory:
-            raise InvalidParameterError("extraction point is not a directory")
+        try:
+            found = await look(engine, tree, call, path.rstrip("/") + "/.")
+        except InvalidParameterError:
+            raise InvalidParameterError("extraction point is not a directory") from None
         check_writable(container, found.path)
         owner = None
         if call.query.flag("copyUIDGID") and container.spec.config.user:

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from controllers.archive import tarread
-from controllers.archive.failures import words
+from controllers.archive.failures import TAR_IS_TO_BLAME
 from controllers.archive.record import Recorder
 from controllers.archive.tarread import Entry, Stream, TarReader
-from store.errors import InvalidParameterError
+from store.errors import EngineError, InvalidParameterError
 
 WHITEOUT = b".wh."
 OPAQUE = b".wh..wh..opq"
@@ -20,6 +20,13 @@ AUFS_METADATA = b".wh..wh."
 OPEN_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 OPEN_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 UNSUPPORTED = frozenset({errno.ENOTSUP, errno.EPERM})
+OPERATIONS = {
+    tarread.REGULAR: "open",
+    tarread.DIRECTORY: "mkdir",
+    tarread.SYMLINK: "symlink",
+    tarread.LINK: "link",
+    tarread.FIFO: "mkfifo",
+}
 # Python's C layer takes times in this range of nanoseconds; what lies outside is clamped, as Go's chtimes does.
 LATEST_TIME = (1 << 63) - 1
 
@@ -74,8 +81,8 @@ class Extractor:
             self.entries += 1
             try:
                 self._extract(entry)
-            except FileNotFoundError as error:
-                raise InvalidParameterError(words(error)) from None
+            except OSError as error:
+                raise self._explained(entry, error) from None
         self.stream.drain()
         self._forget_parents()
         for path, mtime in reversed(self._directories):
@@ -225,12 +232,27 @@ class Extractor:
         self._finish(entry, base, at)
 
     def _check_link(self, entry: Entry, target: bytes, what: str) -> None:
-        # Only what leaves the confined tree's top is refused; the kernel contains the rest in any case.
-        cleaned = tarread.clean(os.path.join(self.top, target.lstrip(b"/")).lstrip(b"/"))
-        inside = self.top == b"/" or (b"/" + cleaned + b"/").startswith(self.top + b"/")
-        if (self.top != b"/" and cleaned.startswith(b"..")) or not inside:
-            names = f"{go_quoted(os.path.join(self.top, entry.name))} -> {go_quoted(entry.link)}"
-            raise InvalidParameterError(f"invalid {what} {names}")
+        # Only what leaves the destination is refused; the kernel contains the rest in any case.
+        place = b"/" + tarread.clean(b"/" + os.path.join(self.top, target.lstrip(b"/")))
+        if self.top == b"/" or (place + b"/").startswith(self.top + b"/"):
+            return
+        shown = place if what == "hardlink" else os.path.join(self.top, entry.name)
+        raise InvalidParameterError(f"invalid {what} {go_quoted(shown)} -> {go_quoted(entry.link)}")
+
+    def _explained(self, entry: Entry, error: OSError) -> EngineError:
+        """What the file system refused, in Go's words."""
+        reason = os.strerror(error.errno or errno.EIO).lower()
+        path = os.fsdecode(os.path.join(self.top, entry.name))
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+            return EngineError(f"write {path}: {reason}")
+        if error.errno == errno.EBUSY:
+            return EngineError(f"unlinkat {path}: {reason}")
+        if entry.kind == tarread.LINK:
+            path = f"{os.fsdecode(os.path.join(self.top, tarread.clean(entry.link)))} {path}"
+        blamed = error.errno in TAR_IS_TO_BLAME or error.errno == errno.ENOENT
+        return (InvalidParameterError if blamed else EngineError)(
+            f"{OPERATIONS.get(entry.kind, 'mknod')} {path}: {reason}"
+        )
 
     def _whiteout(self, entry: Entry, parent: bytes, base: bytes) -> None:
         at, _ = self._parent(parent)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -41,9 +42,15 @@ def resolve(path: str) -> bytes:
     if cleaned == "/":
         return b"/"
     if rooted.endswith(("/", "/.")):
-        return os.fsencode(os.path.realpath(cleaned, strict=True))
+        found = os.path.realpath(cleaned, strict=True)
+        if not os.path.isdir(found):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), f"lstat {rooted}")
+        return os.fsencode(found)
     parent, base = os.path.split(cleaned)
-    return os.fsencode(os.path.join(os.path.realpath(parent, strict=True), base))
+    found = os.path.realpath(parent, strict=True)
+    if not os.path.isdir(found):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), f"lstat {rooted}")
+    return os.fsencode(os.path.join(found, base))
 
 
 def shown_name(path: str) -> str:
