@@ -10,6 +10,8 @@ from controllers.archive.tarread import Entry
 
 SEND_SIZE = 1 << 20
 SMALL = 1 << 16
+# writev(2) takes 1,024.
+MOST_PIECES = 1000
 OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOATIME
 OPAQUE_XATTR = b"trusted.overlay.opaque"
 KINDS = {
@@ -28,7 +30,8 @@ class Collector:
     def __init__(self, sink: int, *, layer: bool = False) -> None:
         self.sink = sink
         self.layer = layer
-        self._pending = bytearray()
+        self._pending: list[bytes] = []
+        self._size = 0
         self._links: dict[tuple[int, int], bytes] = {}
 
     def add_tree(self, path: bytes, name: bytes | None) -> None:
@@ -61,7 +64,7 @@ class Collector:
 
     def finish(self) -> None:
         """Write the archive's end and all that is pending."""
-        self._pending += tarwrite.END
+        self._put(tarwrite.END)
         self._flush()
 
     @staticmethod
@@ -149,7 +152,7 @@ class Collector:
         missing = size
         if size <= SMALL:
             data = os.read(descriptor, size)
-            self._pending += data
+            self._put(data)
             missing -= len(data)
         else:
             self._flush()
@@ -165,13 +168,17 @@ class Collector:
         self._put(tarwrite.padding(size))
 
     def _put(self, data: bytes) -> None:
-        self._pending += data
-        if len(self._pending) >= tarread.READ_SIZE:
-            self._flush()
+        if data:
+            self._pending.append(data)
+            self._size += len(data)
+            if self._size >= tarread.READ_SIZE or len(self._pending) >= MOST_PIECES:
+                self._flush()
 
     def _flush(self) -> None:
-        with memoryview(self._pending) as view:
-            position = 0
-            while position < len(view):
-                position += os.write(self.sink, view[position:])
-        self._pending.clear()
+        pieces, self._pending = self._pending, []
+        total, self._size = self._size, 0
+        written = os.writev(self.sink, pieces) if pieces else 0
+        if written < total:
+            rest = memoryview(b"".join(pieces))[written:]
+            while rest:
+                rest = rest[os.write(self.sink, rest) :]
