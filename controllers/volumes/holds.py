@@ -17,17 +17,23 @@ class Holds:
         """The lock for what changes on the host for this volume."""
         return self._locks.setdefault(volume, asyncio.Lock())
 
-    def take(self, volume: str, holder: str) -> None:
-        """The volume's mount has to stay for this holder (once, however often it is said)."""
-        self._holders.setdefault(volume, set()).add(holder)
+    def take(self, volume: str, holder: str) -> bool:
+        """The volume's mount has to stay for this holder; whether that is news."""
+        holders = self._holders.setdefault(volume, set())
+        if holder in holders:
+            return False
+        holders.add(holder)
+        return True
 
-    def drop(self, volume: str, holder: str) -> None:
-        """It no longer has to, for this holder."""
-        holders = self._holders.get(volume)
-        if holders is not None:
-            holders.discard(holder)
-            if not holders:
-                del self._holders[volume]
+    def drop(self, volume: str, holder: str) -> bool:
+        """It no longer has to, for this holder; whether that is news."""
+        holders = self._holders.get(volume, set())
+        if holder not in holders:
+            return False
+        holders.remove(holder)
+        if not holders:
+            del self._holders[volume]
+        return True
 
     def held(self, volume: str) -> bool:
         """Whether anybody holds it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
@@ -18,11 +19,15 @@ from controllers.layout import Layout
 from controllers.manager import Manager
 from controllers.volumes import filling, local
 from controllers.volumes.holds import Holds
+from controllers.volumes.notices import mount_event, unmount_event
 from controllers.volumes.reconcile import FINALIZER, VolumeReconciler
 from store.crashpoints import crashpoint
 from store.errors import ConflictError, EngineError, NotFoundError
 from store.objects import Container, Event, Meta, Volume, VolumeSpec
+from store.objects.containers import MountPoint
 from store.store import Change, Store, Transaction
+
+_log = logging.getLogger(__name__)
 
 READY_TIMEOUT = 60.0
 REMOVE_TIMEOUT = 600.0
@@ -46,11 +51,16 @@ class VolumeService:
         self._store = store
         self._archiver = archiver
         self._holds = Holds()
+        self._telling: set[asyncio.Future[None]] = set()
         self._reconciler = VolumeReconciler(layout, store, archiver, self._holds)
         self.controller = Controller("volumes", self._reconciler.reconcile, keys=self._keys)
 
     def join(self, manager: Manager) -> None:
         """Have the manager run the loop: woken by volumes, and by containers that begin or cease to use one."""
+        for container in self._store.containers:
+            if container.running:
+                for point in _points(container):
+                    self._holds.take(point.name, container.uid)
         manager.add(self.controller)
         manager.watch(Volume, self.controller)
         manager.watch(Container, self.controller, _volumes_to_settle)
@@ -164,7 +174,7 @@ class VolumeService:
         """
         self.get(name)
         volume = (await self.ready([name]))[0]
-        self._holds.take(name, holder)
+        news = self._holds.take(name, holder)
         wanted = local.device_mount(volume.spec.options)
         try:
             async with self._holds.lock(name):
@@ -175,14 +185,37 @@ class VolumeService:
         except BaseException:
             self._holds.drop(name, holder)
             raise
+        if news:
+            self._tell(name, holder, mount_event)
         return self.directory(name)
 
     async def unmount(self, name: str, holder: str = "") -> None:
         """The holder is done; the mount goes once nobody uses it."""
-        self._holds.drop(name, holder)
+        if self._holds.drop(name, holder):
+            self._tell(name, holder, unmount_event)
         volume = self._store.volumes.get(name)
         if volume is not None and local.device_mount(volume.spec.options) is not None:
             self.controller.enqueue(name)
+
+    def _tell(self, name: str, holder: str, make: Callable[[str, MountPoint], Event]) -> None:
+        """Emit events of a container's use of a volume, behind its back: a start does not wait for them."""
+        container = self._store.containers.get(holder)
+        if container is None:
+            return
+        events = [make(container.uid, point) for point in _points(container) if point.name == name]
+
+        def change(tx: Transaction) -> None:
+            for event in events:
+                tx.emit(event)
+
+        task = asyncio.ensure_future(self._store.commit(change, durable=False))
+        self._telling.add(task)
+        task.add_done_callback(self._told)
+
+    def _told(self, task: asyncio.Future[None]) -> None:
+        self._telling.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.warning("an event of a volume is lost: %s", error)
 
     @asynccontextmanager
     async def laid_out(self, container: Container) -> AsyncIterator[list[tuple[Path, str]]]:
@@ -290,8 +323,8 @@ class VolumeService:
 
     async def remove_anonymous(self, container: Container) -> None:
         """Remove the volumes that were made for this container alone, as far as no other one refers to them."""
-        for point in container.spec.mounts:
-            if point.type != "volume" or not point.anonymous:
+        for point in _points(container):
+            if not point.anonymous:
                 continue
             try:
                 await self.remove(point.name, force=True, leaving=container.uid)
@@ -313,6 +346,11 @@ class VolumeService:
         return list(await asyncio.gather(*(measure(volume) for volume in self._store.volumes)))
 
 
+def _points(container: Container) -> list[MountPoint]:
+    """Where a container has volumes."""
+    return [point for point in container.spec.mounts if point.type == "volume"]
+
+
 def _volumes_to_settle(change: Change[Container]) -> set[str]:
     """The volumes whose use may have changed with a container."""
     names: set[str] = set()
@@ -320,7 +358,7 @@ def _volumes_to_settle(change: Change[Container]) -> set[str]:
     if phases[0] != phases[1]:
         for state in (change.before, change.after):
             if state is not None:
-                names |= {point.name for point in state.spec.mounts if point.type == "volume"}
+                names |= {point.name for point in _points(state)}
     return names
 
 

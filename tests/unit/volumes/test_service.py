@@ -175,6 +175,20 @@ async def test_options_are_mounted_while_somebody_uses_the_volume(world: World) 
     await world.until("ram", mounted=False)
 
 
+async def test_use_is_told_once_for_each_container(world: World) -> None:
+    await world.volumes.ensure("data")
+    await world.add_container("c1", "data")
+    for _ in range(2):
+        await world.volumes.mount("data", "c1")
+    for _ in range(2):
+        await world.volumes.unmount("data", "c1")
+    await world.volumes.mount("data", "files-1")
+    async with asyncio.timeout(10):
+        while (await actions(world.store))[-1] != "unmount":
+            await asyncio.sleep(0.01)
+    assert await actions(world.store) == ["create", "mount", "unmount"]
+
+
 async def test_a_mount_that_somebody_took_away_is_put_back(world: World) -> None:
     await world.volumes.ensure("ram", options=TMPFS)
     await world.volumes.mount("ram", "c1")
