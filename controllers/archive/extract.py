@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from controllers.archive import tarread
 from controllers.archive.failures import TAR_IS_TO_BLAME
@@ -31,8 +31,7 @@ OPERATIONS = {
 LATEST_TIME = (1 << 63) - 1
 
 
-@dataclass(frozen=True)
-class Rules:
+class Rules(NamedTuple):
     """How to unpack.
 
     ``whiteouts``: ``overlay`` turns them into overlayfs' own marks, ``keep-out`` drops them, None takes them for files.

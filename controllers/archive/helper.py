@@ -23,10 +23,7 @@ LOOK_TIMEOUT = 120.0
 KILL_TIMEOUT = 10.0
 CONTROL_DESCRIPTOR = 3
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
-BOOT = (
-    "import sys,runpy;sys.path.insert(0,sys.argv.pop(1));"
-    "runpy.run_module('controllers.archive.zygote',run_name='__main__',alter_sys=False)"
-)
+BOOT = "import sys;sys.path.insert(0,sys.argv[1]);from controllers.archive.zygote import serve;serve(int(sys.argv[2]))"
 
 Whiteouts = Literal["keep-out", "overlay"]
 Mounts = Sequence[tuple[Path, str]]

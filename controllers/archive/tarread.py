@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Protocol
 
 from store.errors import InvalidParameterError
@@ -114,7 +113,6 @@ class Stream:
             pass
 
 
-@dataclass(slots=True)
 class Entry:
     """One member. ``size`` is that of the payload that follows in the stream, 0 where the type has none.
 
@@ -122,19 +120,49 @@ class Entry:
     ``mtime`` in nanoseconds. ``sparse`` are (offset, length) pieces of a file of ``real_size`` bytes.
     """
 
-    name: bytes
-    kind: bytes
-    mode: int
-    uid: int
-    gid: int
-    size: int
-    mtime: int
-    link: bytes
-    major: int = 0
-    minor: int = 0
-    xattrs: dict[bytes, bytes] = field(default_factory=dict)
-    sparse: list[tuple[int, int]] | None = None
-    real_size: int = 0
+    # Not a dataclass: what that imports would be half of the helper process's modules.
+    __slots__ = (
+        "gid",
+        "kind",
+        "link",
+        "major",
+        "minor",
+        "mode",
+        "mtime",
+        "name",
+        "real_size",
+        "size",
+        "sparse",
+        "uid",
+        "xattrs",
+    )
+
+    def __init__(
+        self,
+        *,
+        name: bytes,
+        kind: bytes,
+        mode: int,
+        uid: int,
+        gid: int,
+        size: int,
+        mtime: int,
+        link: bytes,
+        xattrs: dict[bytes, bytes] | None = None,
+    ) -> None:
+        self.name = name
+        self.kind = kind
+        self.mode = mode
+        self.uid = uid
+        self.gid = gid
+        self.size = size
+        self.mtime = mtime
+        self.link = link
+        self.xattrs = xattrs if xattrs is not None else {}
+        self.major = 0
+        self.minor = 0
+        self.sparse: list[tuple[int, int]] | None = None
+        self.real_size = 0
 
 
 def clean(name: bytes) -> bytes:

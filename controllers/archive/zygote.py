@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import array
 import fcntl
+import gc
 import json
 import os
 import select
 import signal
 import socket
-import sys
 
 from controllers.archive.failures import classify
 from controllers.archive.jobs import JOBS
@@ -67,12 +67,16 @@ def work(data: bytes, descriptors: list[int]) -> None:
     result.sendall(json.dumps(answer).encode())
 
 
-def serve(control: socket.socket) -> None:
-    """Fork a child for each request until the daemon closes its end."""
+def serve(descriptor: int) -> None:
+    """Fork a child for each request that comes over the socket, until the daemon closes its end."""
+    control = socket.socket(fileno=descriptor)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.umask(0)
+    # Children live short: a collection in them would only copy pages.
+    gc.freeze()
+    gc.disable()
     while True:
         data, descriptors = receive(control)
         if not data:
@@ -92,7 +96,3 @@ def serve(control: socket.socket) -> None:
                 os._exit(0)
         for descriptor in descriptors:
             os.close(descriptor)
-
-
-if __name__ == "__main__":
-    serve(socket.socket(fileno=int(sys.argv[1])))

@@ -36,6 +36,11 @@ ENTRIES = st.builds(
 )
 
 
+def fields(entry: Entry) -> dict[str, object]:
+    """All of a member, for comparing."""
+    return {name: getattr(entry, name) for name in Entry.__slots__}
+
+
 def read_all(data: bytes) -> list[Entry]:
     """All members; their payload is passed over."""
     reader, writer = os.pipe()
@@ -58,7 +63,8 @@ def read_all(data: bytes) -> list[Entry]:
 def test_a_written_header_reads_back_the_same(entry: Entry) -> None:
     if any(b"=" in key for key in entry.xattrs):
         entry.xattrs = {key: value for key, value in entry.xattrs.items() if b"=" not in key}
-    assert read_all(tarwrite.header(entry) + tarwrite.END) == [entry]
+    (again,) = read_all(tarwrite.header(entry) + tarwrite.END)
+    assert fields(again) == fields(entry)
 
 
 @given(entry=ENTRIES)
