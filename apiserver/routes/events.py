@@ -72,10 +72,10 @@ async def _between(log: EventLog, since: int | None, until: int | None) -> Async
             for event in await log.read(since or 0, until):
                 last = event.sequence
                 yield event
-        while (event := await _next(coming, until)) is not None:
+        while (arrived := await _next(coming, until)) is not None:
             # The log was read after following began, so what came in between is in both.
-            if event.sequence > last:
-                yield event
+            if arrived.sequence > last:
+                yield arrived
 
 
 async def _next(coming: Backlog[Event], until: int | None) -> Event | None:
