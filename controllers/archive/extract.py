@@ -249,6 +249,8 @@ class Extractor:
         if entry.kind == tarread.LINK:
             path = f"{os.fsdecode(os.path.join(self.top, tarread.clean(entry.link)))} {path}"
         blamed = error.errno in TAR_IS_TO_BLAME or error.errno == errno.ENOENT
+        # A link to a directory, across a mount, or one too many.
+        blamed = blamed or (entry.kind == tarread.LINK and error.errno in (errno.EPERM, errno.EXDEV, errno.EMLINK))
         return (InvalidParameterError if blamed else EngineError)(
             f"{OPERATIONS.get(entry.kind, 'mknod')} {path}: {reason}"
         )
