@@ -1,0 +1,217 @@
+"""Bringing a container up, step by step; each step may find its work already done."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from controllers import metrics
+from controllers.containers import failures, mounting, oci, process, specs
+from controllers.containers.events import event
+from controllers.containers.parts import Parts
+from controllers.containers.runtime import Started
+from controllers.networks.service import Attachment
+from store import errors
+from store.crashpoints import crashpoint
+from store.errors import ConflictError, EngineError, NotFoundError
+from store.objects import Container
+from store.objects.containers import ContainerStatus, Failure, Health
+from store.store import Transaction
+
+
+class Starter:
+    """Starts containers, and says in their status how it went."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    def lowers(self, container: Container) -> Sequence[Path]:
+        """The layers under a container; NotFoundError when its image is gone."""
+        image = self._parts.store.images.get(container.spec.image_id)
+        if image is None:
+            raise NotFoundError(f"No such image: {container.spec.image_id}")
+        return self._parts.images.lowers(image)
+
+    async def start(self, container: Container) -> None:
+        """Start; when that fails for a reason that trying again would not mend, the status says so."""
+        begin = time.perf_counter()
+        try:
+            attachment, started, warnings = await self._bring_up(container)
+        except EngineError as error:
+            await self._take_down(container)
+            await self._record_failure(container, error)
+            return
+        crashpoint("container.start.running")
+        await self.record_running(container, attachment, started, warnings)
+        metrics.CONTAINER_ACTIONS.labels("start").observe(time.perf_counter() - begin)
+
+    async def _bring_up(self, container: Container) -> tuple[Attachment, Started, tuple[str, ...]]:
+        parts, uid = self._parts, container.uid
+        network = asyncio.ensure_future(parts.networks.attach(container))
+        try:
+            root = await self._prepare_root(container)
+        except BaseException:
+            await asyncio.gather(network, return_exceptions=True)
+            raise
+        attachment = await network
+        crashpoint("container.start.prepared")
+        hosts = parts.networks.hosts(container, attachment)
+        resolv_conf = parts.networks.resolv_conf(container, attachment)
+        built = await asyncio.to_thread(self._build, container, root, attachment, hosts, resolv_conf)
+        parts.exits.forget(uid)
+        started = await parts.runtime.create(container, built.spec)
+        crashpoint("container.start.created")
+        await parts.runtime.start(uid)
+        return attachment, started, built.warnings
+
+    async def _prepare_root(self, container: Container) -> Path:
+        parts = self._parts
+        for point in container.spec.mounts:
+            if point.type == "volume":
+                await parts.volumes.mount(point.name, container.uid)
+        if any(point.type == "bind" for point in container.spec.mounts):
+            await asyncio.to_thread(mounting.make_bind_sources, container)
+        root = await parts.roots.mount(container.uid, self.lowers(container))
+        await self.populate(container, root)
+        return root
+
+    async def populate(self, container: Container, root: Path) -> None:
+        """Fill the container's new volumes from its image."""
+        for point in container.spec.mounts:
+            if point.type == "volume" and point.copy_up:
+                volume = self._parts.store.volumes.by_name(point.name)
+                if volume is not None and not volume.status.populated:
+                    await self._parts.volumes.populate(volume, root, point.destination)
+
+    def _build(
+        self, container: Container, root: Path, attachment: Attachment, hosts: str, resolv_conf: str
+    ) -> specs.Built:
+        layout = self._parts.layout
+        files = mounting.write_files(layout, container, hosts, resolv_conf)
+        host = container.spec.host
+        shm = None
+        if host.ipc_mode == "shareable":
+            shm = mounting.share_memory(layout.container(container.uid) / "shm", host.shm_size)
+        elif host.ipc_mode.startswith("container:"):
+            shm = layout.container(self._other(host.ipc_mode).uid) / "shm"
+        return specs.build(
+            container,
+            layout,
+            root=root,
+            namespaces=oci.Namespaces(
+                network=attachment.namespace,
+                pid=self._namespace(host.pid_mode, "pid"),
+                ipc=self._namespace(host.ipc_mode, "ipc"),
+            ),
+            hosts=files.hosts,
+            resolv_conf=files.resolv_conf,
+            hostname=files.hostname,
+            shm=shm,
+        )
+
+    def _namespace(self, mode: str, kind: str) -> Path | None:
+        if not mode.startswith("container:"):
+            return None
+        other = self._other(mode)
+        if kind == "ipc" and other.spec.host.ipc_mode not in ("shareable", "host"):
+            raise ConflictError(
+                f"cannot join IPC namespace of container {other.uid}: non-shareable IPC (hint: use IpcMode:shareable "
+                "for the donor container)"
+            )
+        return Path(f"/proc/{other.status.pid}/ns/{kind}")
+
+    def _other(self, mode: str) -> Container:
+        text = mode.removeprefix("container:")
+        containers = self._parts.store.containers
+        found = containers.get(text) or containers.by_name(text) or next(iter(containers.by_prefix(text)), None)
+        if found is None:
+            raise NotFoundError(f"No such container: {text}")
+        if not found.running:
+            raise ConflictError(f"cannot join network of a non running container: {found.uid}")
+        return found
+
+    async def _take_down(self, container: Container) -> None:
+        parts = self._parts
+        await parts.runtime.delete(container.uid)
+        await parts.networks.detach(container)
+        await parts.roots.unmount(container.uid)
+        for point in container.spec.mounts:
+            if point.type == "volume":
+                await parts.volumes.unmount(point.name, container.uid)
+        if container.spec.host.ipc_mode == "shareable":
+            await asyncio.to_thread(mounting.unshare_memory, parts.layout.container(container.uid) / "shm")
+
+    async def _record_failure(self, container: Container, error: EngineError) -> None:
+        kind = next(cls.__name__ for cls in type(error).__mro__ if getattr(errors, cls.__name__, None) is cls)
+
+        def change(tx: Transaction) -> None:
+            current = tx.get(Container, container.uid)
+            if current is None:
+                return
+            status = current.status
+            failed = replace(
+                status,
+                phase="exited" if status.phase == "restarting" else status.phase,
+                observed_generation=max(status.observed_generation, container.meta.generation),
+                starts=container.spec.starts,
+                exit_code=failures.exit_code(error),
+                error=error.message,
+                failure=Failure(generation=container.meta.generation, kind=kind, message=error.message),
+                endpoints={},
+                ports=(),
+                sandbox_id="",
+            )
+            deletion = current.meta.deletion_requested_at
+            if current.spec.host.auto_remove and deletion is None:
+                deletion = time.time_ns()
+                current = current.edited(spec=replace(current.spec, remove_volumes=True))
+            tx.update(replace(current, status=failed).with_meta(deletion_requested_at=deletion))
+            tx.emit(event(current, "die", exitCode=str(failed.exit_code)))
+
+        await self._parts.store.commit(change, durable=False)
+
+    async def adopt(self, container: Container) -> None:
+        """Record a container as running that was started just before the daemon died."""
+        started = self._parts.runtime.find(container.uid)
+        if started is not None:
+            attachment = await self._parts.networks.attach(container)
+            await self.record_running(container, attachment, started, ())
+
+    async def record_running(
+        self, container: Container, attachment: Attachment, started: Started, warnings: tuple[str, ...]
+    ) -> None:
+        """Say in the status that it runs."""
+        policy_restart = container.status.phase == "restarting" and container.spec.starts == container.status.starts
+        check = container.spec.config.healthcheck
+        checked = check is not None and bool(check.test) and check.test != ["NONE"]
+
+        def change(tx: Transaction) -> None:
+            current = tx.get(Container, container.uid)
+            if current is None:
+                return
+            status = ContainerStatus(
+                observed_generation=max(current.status.observed_generation, container.meta.generation),
+                phase="running",
+                starts=container.spec.starts,
+                pid=started.pid,
+                pid_start_time=started.pid_start_time,
+                conmon_pid=started.conmon_pid,
+                boot_id=process.boot_id(),
+                started_at=time.time_ns(),
+                finished_at=current.status.finished_at,
+                restart_count=current.status.restart_count if policy_restart else 0,
+                restart_delay=current.status.restart_delay if policy_restart else 0.0,
+                health=Health() if checked else None,
+                endpoints=attachment.endpoints,
+                ports=attachment.ports,
+                sandbox_id=attachment.sandbox_id,
+                warnings=warnings,
+            )
+            tx.update(replace(current, status=status))
+            tx.emit(event(current, "start"))
+
+        await self._parts.store.commit(change, durable=False)
