@@ -8,7 +8,7 @@ import pytest
 
 from store import writer
 from store.objects import Event, Volume
-from store.store import SlowReaderError, Store
+from store.store import SlowReaderError, Store, Transaction
 from tests.unit.store.samples import volume
 
 WEEK = 7 * 24 * 3600 * 10**9
@@ -48,7 +48,7 @@ async def test_reading_is_bounded_by_time_on_both_sides(store: Store) -> None:
 
 
 async def test_an_event_of_a_change_that_fails_never_happened(store: Store) -> None:
-    def change(transaction: writer.Transaction) -> None:
+    def change(transaction: Transaction) -> None:
         transaction.emit(happened("create"))
         transaction.insert(volume("v"))
         transaction.insert(volume("v"))
@@ -64,16 +64,25 @@ async def test_an_event_of_a_change_that_fails_never_happened(store: Store) -> N
 async def test_a_follower_gets_events_after_their_changes_are_seen(store: Store) -> None:
     seen: list[bool] = []
     store.events.on_event(lambda event: seen.append(store.volumes.get("v") is not None))
+
+    def change(transaction: Transaction) -> None:
+        transaction.insert(volume("v"))
+        transaction.emit(happened("create"))
+
     with store.events.follow() as events:
-        await store.commit(lambda transaction: (transaction.insert(volume("v")), transaction.emit(happened("create"))))
+        await store.commit(change)
         assert (await anext(events)).sequence == store.revision
     assert seen == [True]
     assert store.view(Volume).get("v") is not None
 
 
 async def test_a_follower_that_does_not_read_is_dropped(store: Store) -> None:
+    def flood(transaction: Transaction) -> None:
+        for _ in range(5000):
+            transaction.emit(happened("x"))
+
     with store.events.follow() as events:
-        await store.commit(lambda transaction: [transaction.emit(happened("x")) for _ in range(5000)])
+        await store.commit(flood)
         with pytest.raises(SlowReaderError):
             await anext(events)
 
