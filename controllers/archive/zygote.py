@@ -8,10 +8,12 @@ the child SIGIO, which ends it wherever it is: so a job never outlives the daemo
 from __future__ import annotations
 
 import array
+import contextlib
 import fcntl
 import gc
 import json
 import os
+import resource
 import select
 import signal
 import socket
@@ -19,6 +21,7 @@ import socket
 from controllers.archive.failures import classify
 from controllers.archive.jobs import JOBS
 
+LARGEST_MEMORY = 4 << 30
 LONGEST_REQUEST = 1 << 18
 MOST_DESCRIPTORS = 8
 
@@ -74,6 +77,12 @@ def serve(descriptor: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.umask(0)
+    # What a hostile archive makes grow is to die before anything else does.
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    memory = LARGEST_MEMORY if hard == resource.RLIM_INFINITY else min(LARGEST_MEMORY, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:
+        score.write("500")
     # Children live short: a collection in them would only copy pages.
     gc.freeze()
     gc.disable()

@@ -156,7 +156,8 @@ def make_directory(data: Path) -> bool:
     """A volume's two directories, as dockerd makes them; whether the data directory was missing."""
     if data.is_dir():
         return False
-    data.parent.mkdir(mode=0o701, exist_ok=True, parents=True)
+    data.parent.parent.mkdir(mode=0o701, exist_ok=True)
+    data.parent.mkdir(mode=0o701, exist_ok=True)
     data.mkdir(mode=0o755, exist_ok=True)
     # mkdir's mode is cut by the umask, and the container's users must get in.
     data.parent.chmod(0o701)
