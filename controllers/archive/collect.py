@@ -6,6 +6,7 @@ import os
 import stat
 
 from controllers.archive import tarread, tarwrite
+from controllers.archive.stream import READ_SIZE
 from controllers.archive.tarread import Entry
 
 SEND_SIZE = 1 << 20
@@ -171,7 +172,7 @@ class Collector:
         if data:
             self._pending.append(data)
             self._size += len(data)
-            if self._size >= tarread.READ_SIZE or len(self._pending) >= MOST_PIECES:
+            if self._size >= READ_SIZE or len(self._pending) >= MOST_PIECES:
                 self._flush()
 
     def _flush(self) -> None:

@@ -11,7 +11,8 @@ from typing import NamedTuple
 from controllers.archive import tarread
 from controllers.archive.failures import TAR_IS_TO_BLAME
 from controllers.archive.record import Recorder
-from controllers.archive.tarread import Entry, Stream, TarReader
+from controllers.archive.stream import READ_SIZE, Stream
+from controllers.archive.tarread import Entry, TarReader
 from store.errors import EngineError, InvalidParameterError
 
 WHITEOUT = b".wh."
@@ -180,7 +181,7 @@ class Extractor:
         for offset, length in entry.sparse:
             os.lseek(descriptor, offset, os.SEEK_SET)
             while length:
-                piece = self.stream.exactly(min(length, tarread.READ_SIZE))
+                piece = self.stream.exactly(min(length, READ_SIZE))
                 length -= len(piece)
                 view = memoryview(piece)
                 while view:

@@ -14,7 +14,7 @@ from controllers.archive.collect import Collector
 from controllers.archive.confine import confine
 from controllers.archive.extract import Extractor, Rules
 from controllers.archive.kernel import is_mount_point, mount_device, unmount_all
-from controllers.archive.tarread import Stream
+from controllers.archive.stream import Stream
 
 Request = dict[str, Any]
 

@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from controllers.archive.tarread import Hash
+from controllers.archive.stream import Hash
 from store.errors import EngineError
 
 MAGIC = b"WHREC1\n\0"

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controllers.archive import tarread, tarwrite
-from controllers.archive.tarread import Entry, Stream, TarReader, clean, number, pax_records, pax_time
+from controllers.archive.stream import Stream
+from controllers.archive.tarread import Entry, TarReader, clean, number, pax_records, pax_time
 from store.errors import InvalidParameterError
 
 SEGMENTS = st.binary(min_size=1, max_size=60).filter(lambda part: b"/" not in part and b"\0" not in part)
