@@ -25,6 +25,7 @@ from store.objects import Container, Event
 PATH_STAT = "X-Docker-Container-Path-Stat"
 TAR = "application/x-tar"
 PATH_PARAMETER = Parameter("path", summary="The path in the container.", required=True)
+INIT_LAYER = "init"
 # The files that every container gets from the engine: name in its directory, place in its tree.
 ENGINE_FILES = (("resolv.conf", "/etc/resolv.conf"), ("hostname", "/etc/hostname"), ("hosts", "/etc/hosts"))
 
@@ -223,7 +224,8 @@ async def changes(engine: Engine, call: Call) -> web.StreamResponse:
     """``GET /containers/{id}/changes``: null when there are none."""
     container = lookup.container(engine.store, call.path["id"])
     image = engine.store.images.get(container.spec.image_id)
-    lowers = engine.images.lowers(image) if image is not None else []
+    # The lowest layer is the engine's own: what mounts need to be mounted upon is no change of the container's.
+    lowers = [*(engine.images.lowers(image) if image is not None else []), engine.layout.data_root / INIT_LAYER]
     found = await engine.archiver.changes(engine.layout.upper(container.uid), lowers)
     items = [ChangeItem(path=change.path, kind=change.kind) for change in found]
     return json_response(items or None)

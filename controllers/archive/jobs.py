@@ -113,7 +113,7 @@ def describe(request: Request) -> Request:
 
 def changes(request: Request) -> Request:
     """``docker diff``; the lower directories are opened before confining, and never left through links."""
-    lowers = [os.open(lower, compare.OPEN_DIRECTORY) for lower in request["lowers"]]
+    lowers = [os.open(lower, compare.OPEN_DIRECTORY) for lower in request["lowers"] if os.path.isdir(lower)]
     confine(request["root"], [])
     comparison = compare.Comparison()
     comparison.walk(os.open(".", compare.OPEN_DIRECTORY), lowers)
