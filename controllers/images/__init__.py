@@ -1,0 +1,1 @@
+"""Images: references, layers on disk, archives, registries."""
