@@ -1,0 +1,141 @@
+"""Layers on disk: each once, under a directory named by its chain id, beside what gives its tar back byte for byte.
+
+A layer is unpacked under a temporary name, renamed when its digest is right, and becomes known with the image that it
+belongs to, in one commit. What has no row when the daemon starts is removed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import secrets
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from controllers.archive.helper import Archiver
+from controllers.layout import Layout
+from store.crashpoints import crashpoint
+from store.errors import EngineError, InvalidParameterError
+from store.objects import Layer, Meta
+from store.store import Store
+
+NEW = ".new-"
+RECORD = "record"
+
+
+def chain_id(parent: str, diff_id: str) -> str:
+    """A layer's identity with all that is below it (OCI image-spec, config.md: ChainID)."""
+    if not parent:
+        return diff_id
+    return "sha256:" + hashlib.sha256(f"{parent} {diff_id}".encode()).hexdigest()
+
+
+def chain_ids(diff_ids: Iterable[str]) -> tuple[str, ...]:
+    """The chain ids of an image's layers, from the lowest up."""
+    found: list[str] = []
+    for diff_id in diff_ids:
+        found.append(chain_id(found[-1] if found else "", diff_id))
+    return tuple(found)
+
+
+def directory_name(chain: str) -> str:
+    """A layer's directory: short, since all of an image's have to fit into one mount call."""
+    return chain.removeprefix("sha256:")[:32]
+
+
+class LayerStore:
+    """Unpacks, finds, gives back and removes layers."""
+
+    def __init__(self, layout: Layout, store: Store, archiver: Archiver) -> None:
+        self._layout = layout
+        self._store = store
+        self._archiver = archiver
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._pins: Counter[str] = Counter()
+
+    @contextmanager
+    def pinned(self, chains: Iterable[str]) -> Iterator[None]:
+        """Nobody removes these layers meanwhile, though no image refers to them yet."""
+        held = list(chains)
+        self._pins.update(held)
+        try:
+            yield
+        finally:
+            self._pins.subtract(held)
+            self._pins += Counter()
+
+    def is_pinned(self, chain: str) -> bool:
+        """Whether somebody is about to use the layer."""
+        return self._pins[chain] > 0
+
+    def path(self, layer: Layer) -> Path:
+        """The layer's files."""
+        return self._layout.layers / layer.directory / "diff"
+
+    def find(self, chain: str) -> Layer | None:
+        """A layer that is known."""
+        return self._store.layers.get(chain)
+
+    async def add(self, chunks: AsyncIterator[bytes], parent: str, expected: str = "") -> Layer:
+        """Unpack an uncompressed tar as the layer over ``parent``; the row to insert with its image.
+
+        With ``expected`` the tar's digest has to be that. Raises InvalidParameterError for a broken tar or another
+        digest, EngineError when the host refuses.
+        """
+        temporary = self._layout.layers / f"{NEW}{secrets.token_hex(8)}"
+        files = temporary / "diff"
+        await asyncio.to_thread(os.makedirs, files, 0o755)
+        try:
+            unpacked = await self._archiver.unpack_from(
+                files, chunks, whiteouts="overlay", record=temporary / RECORD, own_destination=True
+            )
+            if expected and unpacked.diff_id != expected:
+                raise InvalidParameterError(f"layers from manifest don't match image configuration: {expected}")
+            crashpoint("image.layer.unpacked")
+            return await self._settle(temporary, parent, unpacked.diff_id, unpacked.size_bytes)
+        finally:
+            await asyncio.shield(self._archiver.remove(temporary))
+
+    async def _settle(self, temporary: Path, parent: str, diff_id: str, size: int) -> Layer:
+        chain = chain_id(parent, diff_id)
+        layer = Layer(
+            meta=Meta(uid=chain, name=chain), diff_id=diff_id, parent=parent, directory=directory_name(chain), size=size
+        )
+        place = self._layout.layers / layer.directory
+        async with self._locks.setdefault(chain, asyncio.Lock()):
+            if (known := self.find(chain)) is not None:
+                return known
+            if place.exists() and not self.is_pinned(chain):
+                await self._archiver.remove(place)
+            if not place.exists():
+                await asyncio.to_thread(os.rename, temporary, place)
+        crashpoint("image.layer.renamed")
+        return layer
+
+    async def tar(self, layer: Layer, sink: int) -> None:
+        """Write the layer's tar, as it came, to a descriptor. EngineError when the files were damaged since."""
+        record = self._layout.layers / layer.directory / RECORD
+        digest = await self._archiver.assemble(self.path(layer), record, sink)
+        if digest != layer.diff_id:
+            raise EngineError(f"layer {layer.uid} is damaged: its tar has digest {digest}, not {layer.diff_id}")
+
+    async def remove(self, layers: Iterable[Layer]) -> None:
+        """Remove the files of layers that have no row any more. Idempotent."""
+        for layer in layers:
+            async with self._locks.setdefault(layer.uid, asyncio.Lock()):
+                if self.find(layer.uid) is None and not self.is_pinned(layer.uid):
+                    await self._archiver.remove(self._layout.layers / layer.directory)
+                    self._locks.pop(layer.uid, None)
+
+    async def collect(self) -> None:
+        """Remove what a crash left: unfinished layers and those that no row knows. For the daemon's start."""
+        self._layout.layers.mkdir(parents=True, exist_ok=True, mode=0o711)
+        known = {layer.directory for layer in self._store.layers}
+        for name in os.listdir(self._layout.layers):
+            if name not in known:
+                with contextlib.suppress(EngineError):
+                    await self._archiver.remove(self._layout.layers / name)
