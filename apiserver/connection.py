@@ -15,13 +15,17 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from apiserver.config import Limits
+from apiserver.heads import HeadFollower
 from apiserver.middleware.metrics import CONNECTIONS
-from apiserver.rendering import encode, error_response
+from apiserver.rendering import HEADERS, encode, error_response
 
 if TYPE_CHECKING:
     from apiserver.config import Endpoint
 
 log = logging.getLogger(__name__)
+
+RAW_LIMIT = 256 * 1024
+"""Bytes kept of a raw stream that nobody has taken over yet."""
 
 HALF_CLOSE_GRACE = 2.0
 """Seconds for which a client that closed its writing side still gets an answer."""
@@ -64,10 +68,11 @@ class Connection(web.RequestHandler):
         super().__init__(server, **options)
         self._admission = admission
         self._head_limit = head_limit
-        self._head_bytes = 0
-        self._in_head = True
+        self._head = HeadFollower()
+        self._body_left = 0
+        self._raw = bytearray()
+        self._ended = False
         self._left = False
-        self._last_bytes = b""
         self.stream_began: float | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
@@ -105,28 +110,51 @@ class Connection(web.RequestHandler):
             self.transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:
-        if self._in_head and data:
-            if not self._head_bytes:
+        if not self._head.complete and data:
+            if not self._head.size:
                 self._start_timer()
-            self._head_bytes += len(data)
-            if b"\r\n\r\n" in self._last_bytes + data:
-                self._in_head = False
-                self._stop_timer()
-            elif self._head_bytes > self._head_limit:
+            own = self._head.feed(data)
+            if not self._head.complete and self._head.size > self._head_limit:
                 self._refuse(431, "Request Header Fields Too Large", "request header fields too large")
                 return
-            self._last_bytes = data[-3:]
-        super().data_received(data)
+            if self._head.complete:
+                self._stop_timer()
+                self._body_left = self._head.body_length
+            if self._head.upgrade:
+                super().data_received(data[:own])
+                data = data[own:]
+        if self._head.upgrade:
+            body, raw = data[: self._body_left], data[self._body_left :]
+            self._body_left -= len(body)
+            self._keep(raw)
+            data = body
+        if data:
+            super().data_received(data)
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """A client may close its writing side and still read; one that is gone for good looks the same for a while."""
         transport = self.transport
-        if transport is None or self._in_head or transport.get_extra_info("sslcontext") is not None:
+        if transport is None or not self._head.complete or transport.get_extra_info("sslcontext") is not None:
             return None
         self.keep_alive(False)
+        if self._head.upgrade:
+            self._ended = True
+            return True
         self.close()
         asyncio.get_running_loop().call_later(HALF_CLOSE_GRACE, transport.close)
         return True
+
+    def take_over(self) -> tuple[bytes, bool]:
+        """Hands the connection to a raw stream: what has been received of it, and whether that is its end."""
+        self.keep_alive(False)
+        self.begin_stream()
+        raw, self._raw = bytes(self._raw), bytearray()
+        return raw, self._ended
+
+    def _keep(self, raw: bytes) -> None:
+        self._raw += raw
+        if len(self._raw) > RAW_LIMIT and self.transport is not None:
+            self.transport.pause_reading()
 
     def begin_stream(self) -> None:
         """From here on the answer is a stream: no limit of time applies to it."""
@@ -135,9 +163,10 @@ class Connection(web.RequestHandler):
 
     def answered(self) -> None:
         """The handler is done: the next request may begin."""
-        self._in_head = True
-        self._head_bytes = 0
-        self._last_bytes = b""
+        if self._raw or self._ended:
+            # What followed an upgrade that was refused is no HTTP.
+            self.close_after_answer()
+        self._head = HeadFollower()
         self.stream_began = None
 
     def pause_writing(self) -> None:
@@ -162,14 +191,16 @@ class Connection(web.RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """The answer to what is no HTTP; the connection ends with it."""
-        self.force_close_after()
+        self.close_after_answer()
         if request.writer.output_size > 0:
             raise ConnectionResetError("the answer has begun: the connection is cut instead")
         too_large = status == 400 and "bytes exceed" in (message or "").lower()
         first_line = (message or "bad request").partition("\n")[0].rstrip(":. ").lower()
-        return error_response(431 if too_large else status, first_line)
+        response = error_response(431 if too_large else status, first_line)
+        response.headers.update(HEADERS)
+        return response
 
-    def force_close_after(self) -> None:
+    def close_after_answer(self) -> None:
         """The connection ends with the answer in progress."""
         self.keep_alive(False)
         self.close()

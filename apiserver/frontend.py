@@ -17,19 +17,11 @@ from apiserver.middleware.metrics import Observation, observed
 from apiserver.middleware.origins import check_origin
 from apiserver.middleware.prefix import split_version
 from apiserver.queries import Query
-from apiserver.release import VERSION
+from apiserver.rendering import HEADERS
 from apiserver.streams import Hijacked
-from apiserver.wire.versions import CURRENT, text
 from store.errors import EngineError
 
 log = logging.getLogger(__name__)
-
-HEADERS = {
-    "Api-Version": text(CURRENT),
-    "Docker-Experimental": "false",
-    "Ostype": "linux",
-    "Server": f"Wharfinger/{VERSION} (linux)",
-}
 
 
 class Frontend:

@@ -7,7 +7,17 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from apiserver.release import VERSION
+from apiserver.wire.versions import CURRENT, text
+
 JSON = "application/json"
+HEADERS = {
+    "Api-Version": text(CURRENT),
+    "Docker-Experimental": "false",
+    "Ostype": "linux",
+    "Server": f"Wharfinger/{VERSION} (linux)",
+}
+"""What every answer carries, by which clients know what they talk to."""
 _encoder = msgspec.json.Encoder()
 
 

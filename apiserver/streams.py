@@ -9,9 +9,9 @@ from typing import Any
 
 from aiohttp import web
 
+from apiserver.connection import Connection as HttpConnection
 from apiserver.dispatch import Call
-from apiserver.rendering import encode
-from apiserver.wire.versions import CURRENT, text
+from apiserver.rendering import HEADERS, encode
 from store.errors import EngineError
 
 STDIN, STDOUT, STDERR, SYSTEM_ERROR = 0, 1, 2, 3
@@ -87,9 +87,13 @@ class Connection(asyncio.Protocol):
         except TimeoutError:
             self._transport.abort()
 
-    def feed(self, data: bytes) -> None:
-        """Bytes that arrived before the connection was taken over."""
-        self.data_received(data)
+    def begin(self, received: bytes, *, ended: bool) -> None:
+        """Starts with what arrived before the connection was taken over, and whether that was all."""
+        self._transport.resume_reading()
+        if received:
+            self.data_received(received)
+        if ended:
+            self.eof_received()
 
     def data_received(self, data: bytes) -> None:
         self._received += data
@@ -131,20 +135,6 @@ class Connection(asyncio.Protocol):
         self._http.connection_lost(exc)
 
 
-class _Tail:
-    """Takes what the HTTP parser has read beyond the request."""
-
-    def __init__(self) -> None:
-        self.data = b""
-
-    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
-        self.data += data
-        return False, b""
-
-    def feed_eof(self) -> None:
-        return None
-
-
 class Hijacked(web.StreamResponse):
     """The answer of a handler that took its connection over: nothing is left for HTTP to do."""
 
@@ -173,24 +163,18 @@ async def hijack(call: Call, *, content_type: str = RAW_STREAM) -> Connection:
     transport, http = request.transport, request.protocol
     if transport is None:
         raise ConnectionResetError("the client is gone")
+    assert isinstance(http, HttpConnection)
+    raw, ended = http.take_over()
     connection = Connection(transport, http)
-    begin_stream = getattr(http, "begin_stream", None)
-    if begin_stream is not None:
-        begin_stream()
-    tail = _Tail()
-    http.set_parser(tail)  # type: ignore[arg-type]
-    http.keep_alive(False)
     transport.set_protocol(connection)
     transport.set_write_buffer_limits(high=_WRITE_LIMIT)
-    if not transport.is_closing():
-        transport.resume_reading()
-    if tail.data:
-        connection.feed(tail.data)
+    connection.begin(raw, ended=ended)
     upgrade = is_upgrade(call)
     lines = ["HTTP/1.1 101 UPGRADED" if upgrade else "HTTP/1.1 200 OK"]
     if upgrade:
         lines += ["Connection: Upgrade", "Upgrade: tcp"]
-    lines += [f"Api-Version: {text(CURRENT)}", f"Content-Type: {content_type}", "Ostype: linux", "", ""]
+    lines += [f"{name}: {value}" for name, value in (("Content-Type", content_type), *HEADERS.items())]
+    lines += ["", ""]
     await connection.write("\r\n".join(lines).encode())
     return connection
 
