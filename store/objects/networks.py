@@ -17,7 +17,8 @@ class IpamPool(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NetworkSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """What was asked. ``pools`` are filled in with real subnets before the commit; ``bridge`` is the link's name."""
+    """What was asked. ``pools`` are filled in with real subnets before the commit, ``requested`` are they as the client
+    gave them; ``bridge`` is the link's name."""
 
     driver: str = "bridge"
     scope: str = "local"
@@ -28,6 +29,7 @@ class NetworkSpec(msgspec.Struct, frozen=True, kw_only=True):
     ipam_driver: str = "default"
     ipam_options: dict[str, str] | None = None
     pools: tuple[IpamPool, ...] = ()
+    requested: tuple[IpamPool, ...] = ()
     options: dict[str, str] = {}
     bridge: str = ""
     predefined: bool = False

@@ -1,0 +1,1 @@
+"""Networks: bridges, addresses, ports, names and the loop that keeps them."""
