@@ -109,8 +109,6 @@ class LayerStore:
         async with self._locks.setdefault(chain, asyncio.Lock()):
             if (known := self.find(chain)) is not None:
                 return known
-            if place.exists() and not self.is_pinned(chain):
-                await self._archiver.remove(place)
             if not place.exists():
                 await asyncio.to_thread(os.rename, temporary, place)
         crashpoint("image.layer.renamed")

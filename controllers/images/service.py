@@ -1,0 +1,146 @@
+"""Images for the rest of the engine: find, register, name, remove."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from controllers.archive.helper import Archiver
+from controllers.images import references
+from controllers.images.layers import LayerStore
+from controllers.layout import Layout
+from store.crashpoints import crashpoint
+from store.errors import NotFoundError
+from store.objects import Event, Image, Layer, Meta, Reference
+from store.objects.images import ImageStatus
+from store.store import Store, Transaction
+
+SHORTEST_ID = 1
+
+
+class ImageService:
+    """The images of one engine."""
+
+    def __init__(self, layout: Layout, store: Store, archiver: Archiver) -> None:
+        self._store = store
+        self.layout = layout
+        self.layers = LayerStore(layout, store, archiver)
+
+    async def start(self) -> None:
+        """Clear up after a crash; call before anything else."""
+        await self.layers.collect()
+
+    def find(self, text: str) -> Image | None:
+        """An image by id, reference or beginning of an id. InvalidParameterError for what can be none of them."""
+        images = self._store.images
+        if references.SHA256.fullmatch(text):
+            return images.get(text)
+        if references.IDENTIFIER.fullmatch(text):
+            return images.get("sha256:" + text)
+        named = self._by_reference(text)
+        if named is not None:
+            return named
+        prefix = text.removeprefix("sha256:")
+        if prefix and all(character in "0123456789abcdef" for character in prefix):
+            matches = images.by_prefix("sha256:" + prefix)
+            if len(matches) == 1:
+                return matches[0]
+        return None
+
+    def _by_reference(self, text: str) -> Image | None:
+        if text.startswith("sha256:"):
+            return None
+        reference = references.parse(text).tagged()
+        for full in self._spellings(reference):
+            row = self._store.references.by_name(full)
+            if row is not None:
+                return self._store.images.get(row.image)
+        return None
+
+    @staticmethod
+    def _spellings(reference: references.Reference) -> list[str]:
+        if reference.digest:
+            return [f"{reference.name}@{reference.digest}"]
+        return [reference.full]
+
+    def get(self, text: str) -> Image:
+        """As ``find``; NotFoundError in dockerd's words."""
+        image = self.find(text)
+        if image is None:
+            raise NotFoundError(f"No such image: {self.display(text)}")
+        return image
+
+    def display(self, text: str) -> str:
+        """A reference as dockerd shows it in messages: familiar, with its tag."""
+        if references.SHA256.fullmatch(text) or references.IDENTIFIER.fullmatch(text) or text.startswith("sha256:"):
+            return text
+        return references.parse(text).tagged().familiar
+
+    def lowers(self, image: Image) -> list[Path]:
+        """The directories of an image's layers, topmost first."""
+        found = (self._store.layers.get(chain) for chain in reversed(image.spec.chain_ids))
+        return [self.layers.path(layer) for layer in found if layer is not None]
+
+    def names(self, uid: str) -> tuple[list[str], list[str]]:
+        """The familiar tags and digests of an image, sorted."""
+        tags, digests = [], []
+        for row in self._store.references.where("image", uid):
+            reference = references.stored(row.name)
+            (digests if reference.digest else tags).append(reference.familiar)
+        return sorted(tags), sorted(digests)
+
+    async def register(
+        self, image: Image, layers: Sequence[Layer], names: Iterable[references.Reference], events: Iterable[Event] = ()
+    ) -> Image:
+        """Commit an image with its layers and names at once; a name that another image has moves."""
+        listed, told = list(names), list(events)
+
+        def change(tx: Transaction) -> Image:
+            for layer in layers:
+                if tx.get(Layer, layer.uid) is None:
+                    tx.insert(layer)
+            known = tx.get(Image, image.uid)
+            if known is None:
+                known = tx.insert(image)
+            for reference in listed:
+                name(tx, reference, known.uid)
+            for event in told:
+                tx.emit(event)
+            return tx.get(Image, known.uid) or known
+
+        found = await self._store.commit(change)
+        crashpoint("image.register.committed")
+        return found
+
+    async def tag(self, image: Image, reference: references.Reference) -> None:
+        """Give an image a name. NotFoundError when it has just gone."""
+
+        def change(tx: Transaction) -> None:
+            if tx.get(Image, image.uid) is None:
+                raise NotFoundError(f"No such image: {image.uid}")
+            name(tx, reference, image.uid)
+            tx.emit(image_event(image, "tag", reference.familiar))
+
+        await self._store.commit(change)
+        crashpoint("image.tag.committed")
+
+
+def name(tx: Transaction, reference: references.Reference, image: str) -> None:
+    """Have a reference mean an image from now on."""
+    row = tx.by_name(Reference, reference.full)
+    if row is None:
+        tx.insert(Reference(meta=Meta(uid=reference.full, name=reference.full), image=image))
+    elif row.image != image:
+        tx.update(replace(row, image=image))
+    known = tx.get(Image, image)
+    if known is not None and reference.tag:
+        tx.update(replace(known, status=ImageStatus(last_tagged_at=time.time_ns())))
+
+
+def image_event(image: Image, action: str, shown: str = "") -> Event:
+    """An event of an image: the actor is its id, the name what the action was about."""
+    labels = image.spec.config.labels or {}
+    return Event(type="image", action=action, actor=image.uid, attributes={**labels, "name": shown or image.uid})
