@@ -7,7 +7,7 @@ import contextlib
 import logging
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from apiserver.config import ConfigError, Settings
@@ -18,7 +18,6 @@ from apiserver.preflight import problems
 from apiserver.server import Server
 
 if TYPE_CHECKING:
-    from apiserver.dispatch import Route
     from apiserver.exposition import MetricsServer
 
 log = logging.getLogger("wharfinger")
@@ -46,6 +45,7 @@ class _Daemon:
         self._metrics: MetricsServer | None = None
 
     async def run(self) -> None:
+        from apiserver import documentation
         from apiserver.composition import assemble
         from apiserver.routes.table import all_routes
         from store.database import DatabaseError
@@ -58,8 +58,8 @@ class _Daemon:
             raise ConfigError(str(error)) from None
         try:
             await engine.start()
-            routes: Sequence[Route] = all_routes(engine)
-            self._server.configure(routes)
+            routes = all_routes(engine)
+            self._server.configure([*routes, *documentation.routes(routes)])
             self._server.listen()
             await self._server.start()
             await self._start_metrics()
