@@ -86,7 +86,8 @@ class ImageService:
 
     def names(self, uid: str) -> tuple[list[str], list[str]]:
         """The familiar tags and digests of an image, sorted."""
-        tags, digests = [], []
+        tags: list[str] = []
+        digests: list[str] = []
         for row in self._store.references.where("image", uid):
             reference = references.stored(row.name)
             (digests if reference.digest else tags).append(reference.familiar)
