@@ -23,7 +23,7 @@ from pathlib import Path
 ADDRESS = "10.98.0.1"
 """The host's own address, on ``eth0``."""
 OUTSIDE_ADDRESS = "10.98.0.2"
-"""The rest of the world: another namespace at the other end of ``eth0``, and the default route."""
+"""The rest of the world: another namespace at the other end of ``eth0``, and there is no way further."""
 
 _CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -57,7 +57,6 @@ class Surroundings:
             self.run("ip", *command.split())
         for command in ("link set lo up", f"addr add {OUTSIDE_ADDRESS}/24 dev eth0", "link set eth0 up"):
             self.run_outside("ip", *command.split())
-        self.run("ip", "route", "add", "default", "via", OUTSIDE_ADDRESS)
 
     def enter(self) -> list[str]:
         """The words to put before a command to have it run in here."""
