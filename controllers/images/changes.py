@@ -40,7 +40,7 @@ def _apply_one(config: ContainerConfig, word: str, rest: str) -> ContainerConfig
         case "LABEL":
             return replace(config, labels={**(config.labels or {}), **dict(_pairs(word, rest))})
         case "EXPOSE":
-            ports = {port if "/" in port else port + "/tcp": {} for port in rest.split()}
+            ports: dict[str, dict[str, str]] = {port if "/" in port else port + "/tcp": {} for port in rest.split()}
             return replace(config, exposed_ports={**(config.exposed_ports or {}), **ports})
         case "VOLUME":
             paths = _json_list(rest) or rest.split()

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from controllers.archive.helper import Archiver
+from controllers.archive.helper import Archiver, Unpacked
 from controllers.layout import Layout
 from store.crashpoints import crashpoint
 from store.errors import EngineError, InvalidParameterError
@@ -96,14 +96,19 @@ class LayerStore:
             if expected and unpacked.diff_id != expected:
                 raise InvalidParameterError(f"layers from manifest don't match image configuration: {expected}")
             crashpoint("image.layer.unpacked")
-            return await self._settle(temporary, parent, unpacked.diff_id, unpacked.size_bytes)
+            return await self._settle(temporary, parent, unpacked)
         finally:
             await asyncio.shield(self._archiver.remove(temporary))
 
-    async def _settle(self, temporary: Path, parent: str, diff_id: str, size: int) -> Layer:
-        chain = chain_id(parent, diff_id)
+    async def _settle(self, temporary: Path, parent: str, unpacked: Unpacked) -> Layer:
+        chain = chain_id(parent, unpacked.diff_id)
         layer = Layer(
-            meta=Meta(uid=chain, name=chain), diff_id=diff_id, parent=parent, directory=directory_name(chain), size=size
+            meta=Meta(uid=chain, name=chain),
+            diff_id=unpacked.diff_id,
+            parent=parent,
+            directory=directory_name(chain),
+            size=unpacked.size_bytes,
+            tar_size=unpacked.stream_bytes,
         )
         place = self._layout.layers / layer.directory
         async with self._locks.setdefault(chain, asyncio.Lock()):

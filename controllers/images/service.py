@@ -93,6 +93,15 @@ class ImageService:
             (digests if reference.digest else tags).append(reference.familiar)
         return sorted(tags), sorted(digests)
 
+    def tags_of(self, repository: str) -> list[tuple[str, references.Reference]]:
+        """The tags of a repository (its full name), each with its image's id."""
+        found = []
+        for row in self._store.references:
+            reference = references.stored(row.name)
+            if reference.name == repository and not reference.digest:
+                found.append((row.image, reference))
+        return found
+
     async def register(
         self, image: Image, layers: Sequence[Layer], names: Iterable[references.Reference], events: Iterable[Event] = ()
     ) -> Image:

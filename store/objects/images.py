@@ -69,10 +69,11 @@ class Layer(Object, frozen=True, kw_only=True):
     """A layer on disk. ``uid`` is the chain id, ``directory`` its folder's name, ``size`` in bytes unpacked.
 
     ``diff_id`` is the digest of the uncompressed tar, which a saved archive must reproduce; ``parent`` the chain id
-    below, or empty.
+    below, or empty; ``tar_size`` that tar's bytes.
     """
 
     diff_id: str
     parent: str = ""
     directory: str = ""
     size: int = 0
+    tar_size: int = 0
