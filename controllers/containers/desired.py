@@ -19,7 +19,7 @@ class Step(Enum):
     REMOVE = auto()
     """Take away all that there is of it, then its row."""
     ADOPT = auto()
-    """Its process runs and no status says so: the daemon died between the start and its record."""
+    """It was started and no status says so: the daemon died between the start and its record."""
     RECORD_EXIT = auto()
     """It ended, and no status says so."""
     SIGNAL = auto()
@@ -40,12 +40,16 @@ class Step(Enum):
 
 @dataclass(frozen=True)
 class Seen:
-    """What the host shows: ``alive`` whether the first process lives, ``started`` whether it is beyond creation,
-    ``remains`` whether there are things of a run (bundle, mounts, sandbox)."""
+    """What the host shows.
 
-    alive: bool
-    started: bool
-    remains: bool
+    ``alive``: the first process lives. ``started``: it is, or was, beyond creation. ``ended``: it has ended and no
+    status told of that end. ``remains``: there are things of a run (bundle, mounts, sandbox).
+    """
+
+    alive: bool = False
+    started: bool = False
+    ended: bool = False
+    remains: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,7 @@ def _stopping(container: Container, now: int) -> Decision:
 
 def _not_running(container: Container, seen: Seen, now: int) -> Decision:
     spec, status = container.spec, container.status
-    if seen.alive and seen.started:
+    if seen.started and (seen.alive or seen.ended):
         return Decision(Step.ADOPT)
     if seen.remains:
         return Decision(Step.CLEAN)

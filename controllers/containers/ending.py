@@ -5,23 +5,28 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
+from functools import partial
 
 from msgspec.structs import replace
 
 from controllers import metrics
-from controllers.containers import mounting
+from controllers.containers import mounting, process, supervision
 from controllers.containers.events import event
 from controllers.containers.exits import Exit
 from controllers.containers.parts import Parts
-from controllers.containers.restart import verdict
+from controllers.containers.restart import Verdict, verdict
 from store.crashpoints import crashpoint
-from store.errors import NotFoundError
+from store.errors import EngineError, NotFoundError
 from store.objects import Container
+from store.objects.containers import StopRequest
 from store.store import Transaction
 
 LOST_EXIT = 255
 """The exit code of a container whose end nobody saw: the machine died, or its monitor with it."""
 SECOND = 1_000_000_000
+DEATH_TIMEOUT = 20.0
+EXIT_FILE_PAUSE = 0.003
+"""conmon writes the exit file a moment after the death."""
 
 
 class Ender:
@@ -29,15 +34,22 @@ class Ender:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        # The last signal to each first process, so that one repeated in doubt is not told twice.
+        self._sent: dict[str, tuple[int, int]] = {}
+        self._orphans: dict[str, Exit] = {}
 
     async def signal(self, container: Container, number: int, *, first: bool) -> None:
         """Send a stop signal; ``first`` notes when the grace began."""
         if container.status.phase == "paused":
             await self._parts.runtime.resume(container.uid)
+        told = self._sent.get(container.uid) == (container.status.pid_start_time, number)
         try:
             await self._parts.runtime.kill(container.uid, number)
         except NotFoundError:
             # It has just ended by itself; the exit file is on its way.
+            return
+        self._sent[container.uid] = (container.status.pid_start_time, number)
+        if told and not first:
             return
         crashpoint("container.stop.signalled")
 
@@ -52,51 +64,25 @@ class Ender:
 
         await self._parts.store.commit(change, durable=False)
 
-    async def record(self, container: Container) -> None:
-        """Write into the status how and when it ended, and what the restart policy makes of it."""
-        status = container.status
-        found = self._parts.exits.read(container.uid)
-        exit_ = found or Exit(container.uid, LOST_EXIT, time.time_ns(), False)
-        ran_for = max(0, exit_.at - status.started_at)
-        decision = verdict(container, exit_.code, ran_for)
+    async def record(self, container: Container) -> bool:
+        """Write into the status how and when it ended, and what the restart policy makes of it.
 
-        def change(tx: Transaction) -> None:
-            current = tx.get(Container, container.uid)
-            if current is None:
-                return
-            restart = decision.restart and current.spec.wanted == "running" and not current.meta.deletion_requested_at
-            ended = replace(
-                current.status,
-                phase="restarting" if restart else "exited",
-                pid=0,
-                pid_start_time=0,
-                conmon_pid=0,
-                exit_code=exit_.code,
-                oom_killed=exit_.oom_killed,
-                finished_at=exit_.at,
-                error="",
-                stopping_since=0,
-                restart_count=current.status.restart_count + (1 if restart else 0),
-                restart_delay=decision.delay if restart else 0.0,
-                next_restart_at=time.time_ns() + int(decision.delay * SECOND) if restart else 0,
-                health=None if current.status.health is None else replace(current.status.health, status="unhealthy"),
-                endpoints={},
-                ports=(),
-                sandbox_id="",
-            )
-            if current.spec.wanted == "stopped":
-                ended = replace(ended, observed_generation=current.meta.generation)
-            changed = replace(current, status=ended)
-            if current.spec.host.auto_remove and current.meta.deletion_requested_at is None:
-                spec = replace(changed.spec, remove_volumes=True)
-                changed = changed.edited(spec=spec).with_meta(deletion_requested_at=time.time_ns())
-            tx.update(changed)
-            if exit_.oom_killed:
-                tx.emit(event(current, "oom"))
-            tx.emit(event(current, "die", exitCode=str(exit_.code)))
-
-        await self._parts.store.commit(change, durable=False)
+        False while its monitor, which knows the exit code, is still about to tell it.
+        """
+        status, uid = container.status, container.uid
+        exit_ = self._parts.exits.read(uid)
+        if exit_ is None and status.boot_id == process.boot_id() and supervision.is_monitor(status.conmon_pid, uid):
+            return False
+        exit_ = exit_ or self._orphans.pop(uid, None) or Exit(uid, LOST_EXIT, time.time_ns(), False)
+        decision = verdict(container, exit_.code, max(0, exit_.at - status.started_at))
+        await self._parts.store.commit(partial(_record, container, exit_, decision), durable=False)
+        self._sent.pop(uid, None)
         crashpoint("container.exit.recorded")
+        return True
+
+    def note_exit(self, exit_: Exit) -> None:
+        """An end that was seen though the container's monitor was not there to write it down."""
+        self._orphans[exit_.uid] = exit_
 
     async def clean(self, container: Container) -> None:
         """Take away what a run leaves on the host. Idempotent."""
@@ -116,11 +102,7 @@ class Ender:
         begin = time.perf_counter()
         parts, uid = self._parts, container.uid
         if container.running:
-            if parts.runtime.alive(container.status):
-                if container.status.phase == "paused":
-                    await parts.runtime.resume(uid)
-                await self._kill(container)
-            await self.record(container)
+            await self._end(container)
         await self.clean(container)
         await parts.roots.discard(uid)
         crashpoint("container.remove.cleaned")
@@ -137,18 +119,66 @@ class Ender:
                 tx.emit(event(current, "destroy"))
 
         await parts.store.commit(change)
+        crashpoint("container.remove.gone")
         metrics.CONTAINER_ACTIONS.labels("delete").observe(time.perf_counter() - begin)
 
-    async def _kill(self, container: Container) -> None:
-        try:
-            await self._parts.runtime.kill(container.uid, signal.SIGKILL)
-        except NotFoundError:
-            return
-        await self._parts.store.commit(
-            lambda tx: tx.emit(event(container, "kill", signal=str(int(signal.SIGKILL)))), durable=False
-        )
-        # conmon writes the exit file a moment after the death.
-        for _ in range(200):
-            if self._parts.exits.read(container.uid) is not None:
+    async def _end(self, container: Container) -> None:
+        """Kill it and record that. EngineError when it does not die; then the loop tries again."""
+        if self._parts.runtime.alive(container.status):
+            await self.signal(container, signal.SIGKILL, first=False)
+            if not await process.wait_gone(container.status.pid, container.status.pid_start_time, DEATH_TIMEOUT):
+                raise EngineError(f"container {container.uid} does not die")
+        for _ in range(int(DEATH_TIMEOUT / EXIT_FILE_PAUSE)):
+            if await self.record(container):
                 return
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(EXIT_FILE_PAUSE)
+        raise EngineError(f"the exit of container {container.uid} is not known yet")
+
+
+def _record(container: Container, exit_: Exit, decision: Verdict, tx: Transaction) -> None:
+    current = tx.get(Container, container.uid)
+    if current is None or not current.running:
+        return
+    spec, status = current.spec, current.status
+    deleted = current.meta.deletion_requested_at is not None
+    again = spec.wanted == "running" and spec.starts > status.starts
+    restart = decision.restart and spec.wanted == "running" and not spec.manually_stopped and not deleted and not again
+    ended = replace(
+        status,
+        phase="restarting" if restart else "exited",
+        pid=0,
+        pid_start_time=0,
+        conmon_pid=0,
+        exit_code=exit_.code,
+        oom_killed=exit_.oom_killed,
+        finished_at=exit_.at,
+        error="",
+        stopping_since=0,
+        restart_count=status.restart_count + (1 if restart else 0),
+        restart_delay=decision.delay if restart else 0.0,
+        next_restart_at=time.time_ns() + int(decision.delay * SECOND) if restart else 0,
+        health=None if status.health is None else replace(status.health, status="unhealthy"),
+        endpoints={},
+        ports=(),
+        sandbox_id="",
+    )
+    if spec.wanted == "stopped":
+        ended = replace(ended, observed_generation=current.meta.generation)
+    if spec.paused:
+        # Who dies frozen is not frozen when it is started again.
+        current = current.edited(spec=replace(spec, paused=False))
+    changed = replace(current, status=ended)
+    if spec.host.auto_remove and not deleted and not again and not restart:
+        changed = changed.edited(spec=replace(changed.spec, remove_volumes=True))
+        changed = changed.with_meta(deletion_requested_at=time.time_ns())
+    tx.update(changed)
+    if exit_.oom_killed:
+        tx.emit(event(current, "oom"))
+    tx.emit(event(current, "die", exitCode=str(exit_.code)))
+    if spec.stop is not None and (again or (spec.wanted == "stopped" and not is_kill(spec.stop))):
+        tx.emit(event(current, "stop"))
+
+
+def is_kill(stop: StopRequest) -> bool:
+    """Whether a stop was asked for as a kill: dockerd's events tell them apart."""
+    return stop.signal == signal.SIGKILL and stop.timeout < 0

@@ -22,29 +22,35 @@ class Verdict:
 
 def verdict(container: Container, exit_code: int, ran_for: int) -> Verdict:
     """What the policy says of an exit after ``ran_for`` nanoseconds."""
-    policy = container.spec.host.restart_policy
     if container.spec.wanted != "running" or container.spec.manually_stopped:
         return Verdict(False)
-    match policy.name:
-        case "always" | "unless-stopped":
-            wanted = True
-        case "on-failure":
-            limit = policy.maximum_retry_count
-            wanted = exit_code != 0 and (limit == 0 or container.status.restart_count < limit)
-        case _:
-            wanted = False
-    if not wanted:
+    if not _allows(container, exit_code):
         return Verdict(False)
     last = container.status.restart_delay
     delay = FIRST_DELAY if ran_for >= HEALTHY_AFTER or not last else min(last * 2, LONGEST_DELAY)
     return Verdict(True, delay)
 
 
+def _allows(container: Container, exit_code: int) -> bool:
+    policy = container.spec.host.restart_policy
+    match policy.name:
+        case "always" | "unless-stopped":
+            return True
+        case "on-failure":
+            limit = policy.maximum_retry_count
+            return exit_code != 0 and (limit == 0 or container.status.restart_count < limit)
+    return False
+
+
 def revives(container: Container) -> bool:
-    """Whether the start of the daemon starts this container, which somebody stopped by hand before."""
-    return (
-        container.spec.host.restart_policy.name == "always"
-        and container.spec.wanted == "stopped"
-        and container.status.started_at != 0
-        and container.meta.deletion_requested_at is None
-    )
+    """Whether the start of the daemon starts a container that does not run, as dockerd's does.
+
+    ``always`` comes back even if somebody had stopped it, ``unless-stopped`` not, ``on-failure`` when its last exit was
+    a failure; what was never started stays so.
+    """
+    status, spec = container.status, container.spec
+    if container.meta.deletion_requested_at is not None or not status.started_at or status.phase != "exited":
+        return False
+    if spec.host.restart_policy.name == "unless-stopped" and spec.manually_stopped:
+        return False
+    return _allows(container, status.exit_code)

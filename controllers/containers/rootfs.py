@@ -77,9 +77,13 @@ class RootFilesystems:
             await self._in_thread(self._unmount, uid)
         self._locks.pop(uid, None)
 
+    def left_mounted(self, uid: str) -> bool:
+        """Whether a container's root is mounted without a reader: then it is a run's."""
+        return not self._holds.get(uid) and self.mounted(uid)
+
     @asynccontextmanager
     async def held(self, uid: str, lowers: Sequence[Path]) -> AsyncIterator[Path]:
-        """The root, kept mounted meanwhile; whether it stays so afterwards is for ``release`` to say."""
+        """The root, kept mounted meanwhile. Afterwards the loop decides whether it stays so: have it look."""
         async with self._lock(uid):
             root = await self._in_thread(self._mount, uid, lowers)
             self._holds[uid] = self._holds.get(uid, 0) + 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from msgspec.structs import replace
 
 from controllers import metrics
 from controllers.containers import failures, mounting, oci, process, specs
+from controllers.containers.ending import Ender
 from controllers.containers.events import event
 from controllers.containers.parts import Parts
 from controllers.containers.runtime import Started
@@ -22,12 +24,15 @@ from store.objects import Container
 from store.objects.containers import ContainerStatus, Failure, Health
 from store.store import Transaction
 
+_log = logging.getLogger(__name__)
+
 
 class Starter:
     """Starts containers, and says in their status how it went."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, ender: Ender) -> None:
         self._parts = parts
+        self._ender = ender
 
     def lowers(self, container: Container) -> Sequence[Path]:
         """The layers under a container; NotFoundError when its image is gone."""
@@ -41,9 +46,12 @@ class Starter:
         begin = time.perf_counter()
         try:
             attachment, started, warnings = await self._bring_up(container)
-        except EngineError as error:
-            await self._take_down(container)
-            await self._record_failure(container, error)
+        except Exception as error:
+            if not isinstance(error, EngineError | OSError):
+                _log.exception("starting container %s", container.uid)
+            await self._ender.clean(container)
+            crashpoint("container.start.failed")
+            await self._record_failure(container, error if isinstance(error, EngineError) else EngineError(str(error)))
             return
         crashpoint("container.start.running")
         await self.record_running(container, attachment, started, warnings)
@@ -134,17 +142,6 @@ class Starter:
             raise ConflictError(f"cannot join network of a non running container: {found.uid}")
         return found
 
-    async def _take_down(self, container: Container) -> None:
-        parts = self._parts
-        await parts.runtime.delete(container.uid)
-        await parts.networks.detach(container)
-        await parts.roots.unmount(container.uid)
-        for point in container.spec.mounts:
-            if point.type == "volume":
-                await parts.volumes.unmount(point.name, container.uid)
-        if container.spec.host.ipc_mode == "shareable":
-            await asyncio.to_thread(mounting.unshare_memory, parts.layout.container(container.uid) / "shm")
-
     async def _record_failure(self, container: Container, error: EngineError) -> None:
         kind = next(cls.__name__ for cls in type(error).__mro__ if getattr(errors, cls.__name__, None) is cls)
 
@@ -156,6 +153,7 @@ class Starter:
             failed = replace(
                 status,
                 phase="exited" if status.phase == "restarting" else status.phase,
+                next_restart_at=0,
                 observed_generation=max(status.observed_generation, container.meta.generation),
                 starts=container.spec.starts,
                 exit_code=failures.exit_code(error),
@@ -170,16 +168,23 @@ class Starter:
                 deletion = time.time_ns()
                 current = current.edited(spec=replace(current.spec, remove_volumes=True))
             tx.update(replace(current, status=failed).with_meta(deletion_requested_at=deletion))
-            tx.emit(event(current, "die", exitCode=str(failed.exit_code)))
 
         await self._parts.store.commit(change, durable=False)
 
     async def adopt(self, container: Container) -> None:
-        """Record a container as running that was started just before the daemon died."""
-        started = self._parts.runtime.find(container.uid)
-        if started is not None:
-            attachment = await self._parts.networks.attach(container)
-            await self.record_running(container, attachment, started, ())
+        """Record a container as running that was started just before the daemon died.
+
+        If it has ended since, the next look at it records that: its process is not there.
+        """
+        uid = container.uid
+        started = self._parts.runtime.find(uid) or Started(0, 0, 0)
+        attachment = Attachment(None, {}, (), "")
+        if started.pid:
+            try:
+                attachment = await self._parts.networks.attach(container)
+            except EngineError as error:
+                _log.error("container %s runs on without network: %s", uid, error)
+        await self.record_running(container, attachment, started, ())
 
     async def record_running(
         self, container: Container, attachment: Attachment, started: Started, warnings: tuple[str, ...]
@@ -213,5 +218,7 @@ class Starter:
             )
             tx.update(replace(current, status=status))
             tx.emit(event(current, "start"))
+            if current.spec.stop is not None and current.spec.wanted == "running" and not policy_restart:
+                tx.emit(event(current, "restart"))
 
         await self._parts.store.commit(change, durable=False)
