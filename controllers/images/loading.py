@@ -101,7 +101,7 @@ def _oci_entries(directory: Path) -> list[Entry]:
         raise InvalidParameterError(
             "invalid archive: does not contain a manifest.json (is it an image that docker save wrote?)"
         ) from None
-    entries = []
+    entries: list[Entry] = []
     pending = [(descriptor, _names(descriptor)) for descriptor in index.manifests or ()]
     while pending and len(entries) < 1000:
         descriptor, names = pending.pop(0)

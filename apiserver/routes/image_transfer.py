@@ -1,0 +1,146 @@
+"""Images in and out: pull, import, load, save."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+from collections.abc import AsyncIterator
+from functools import partial
+
+from aiohttp import web
+
+from apiserver.composition import Engine
+from apiserver.dispatch import Call, Parameter, Route
+from apiserver.streams import ProgressWriter, stream
+from controllers.images import references
+from controllers.images.importing import import_tar
+from controllers.images.loading import load
+from controllers.images.saving import resolve, save
+from controllers.images.service import image_event
+from store.errors import EngineError, InvalidParameterError
+
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+NAME = "{name:.*[^/]}"
+
+
+def routes(engine: Engine) -> list[Route]:
+    """The operations of this module."""
+    return [
+        Route(
+            "POST",
+            "/images/create",
+            partial(create, engine),
+            "ImageCreate",
+            summary="Pull an image from a registry, or import one from a tar.",
+            parameters=tuple(
+                Parameter(name) for name in ("fromImage", "fromSrc", "repo", "tag", "message", "changes", "platform")
+            ),
+        ),
+        Route(
+            "POST",
+            "/images/load",
+            partial(load_images, engine),
+            "ImageLoad",
+            summary="Load the images of a tar that a save wrote.",
+            parameters=(Parameter("quiet", "boolean"),),
+        ),
+        Route(
+            "GET",
+            f"/images/{NAME}/get",
+            partial(save_one, engine),
+            "ImageGet",
+            summary="One image with all its layers as a tar.",
+            produces="application/x-tar",
+        ),
+        Route(
+            "GET",
+            "/images/get",
+            partial(save_many, engine),
+            "ImageGetAll",
+            summary="Several images in one tar.",
+            produces="application/x-tar",
+            parameters=(Parameter("names", "array"),),
+        ),
+    ]
+
+
+def _body(call: Call) -> AsyncIterator[bytes]:
+    return call.request.content.iter_any()
+
+
+async def create(engine: Engine, call: Call) -> web.StreamResponse:
+    """``POST /images/create``: progress lines; an error after the first line is a line too."""
+    query = call.query
+    if image := query.text("fromImage"):
+        reference = references.join(image, query.text("tag"))
+        everything = not query.text("tag") and not references.parse(image).suffix
+        progress = ProgressWriter(call)
+        try:
+            await engine.pull(reference, call.registry_auth(), query.text("platform"), progress, everything)
+        except EngineError as error:
+            await progress.fail(error)
+        return await progress.finish()
+    source = query.text("fromSrc")
+    if source != "-":
+        raise InvalidParameterError("only a tar in the request's body can be imported (fromSrc=-)")
+    target = references.join(query.text("repo"), query.text("tag")) if query.text("repo") else None
+    if target is not None and target.digest:
+        raise InvalidParameterError("cannot import digest reference")
+    architecture = ARCHITECTURES.get(platform.machine(), platform.machine())
+    progress = ProgressWriter(call)
+    try:
+        made = await import_tar(
+            engine.images,
+            _body(call),
+            target,
+            architecture=architecture,
+            changes=query.many("changes"),
+            message=query.text("message"),
+        )
+        await progress.line({"status": made.uid})
+    except EngineError as error:
+        await progress.fail(error)
+    return await progress.finish()
+
+
+async def load_images(engine: Engine, call: Call) -> web.StreamResponse:
+    """``POST /images/load``: a line for each image that is there now."""
+    quiet = call.query.flag("quiet")
+    progress = ProgressWriter(call)
+
+    async def on_layer(diff_id: str) -> None:
+        if not quiet:
+            await progress.status("Loading layer", diff_id.removeprefix("sha256:")[:12], 1, 1)
+
+    try:
+        for loaded in await load(engine.images, engine.archiver, _body(call), on_layer):
+            for name in loaded.names:
+                await progress.line({"stream": f"Loaded image: {name.familiar}\n"})
+            if not loaded.names:
+                await progress.line({"stream": f"Loaded image ID: {loaded.image.uid}\n"})
+    except EngineError as error:
+        await progress.fail(error)
+    return await progress.finish()
+
+
+async def save_one(engine: Engine, call: Call) -> web.StreamResponse:
+    """``GET /images/{name}/get``."""
+    return await _save(engine, call, [call.path["name"]])
+
+
+async def save_many(engine: Engine, call: Call) -> web.StreamResponse:
+    """``GET /images/get``."""
+    return await _save(engine, call, call.query.many("names"))
+
+
+async def _save(engine: Engine, call: Call, names: list[str]) -> web.StreamResponse:
+    wanted = resolve(engine.images, names)
+    response = await stream(call, "application/x-tar")
+    async for chunk in save(engine.images, wanted):
+        await response.write(chunk)
+    for item in wanted:
+        shown = item.names[0].familiar if item.names else item.image.uid
+        event = image_event(item.image, "save", shown)
+        await asyncio.shield(engine.store.commit(lambda tx, event=event: tx.emit(event), durable=False))  # type: ignore[misc]
+    await response.write_eof()
+    return response
