@@ -18,7 +18,7 @@ SCENES = [
             "inspect -f {{.Name}} ''",
             "inspect -f {{.Name}} zzzz",
             "rm ''",
-            "rm /a",
+            "rm /xx",
             "container inspect /x -f {{.Name}}",
         ],
     ),
