@@ -77,7 +77,8 @@ def _page(described: Sequence[Route], content: dict[str, Any]) -> Iterator[str]:
     yield f"<!doctype html><html lang=en><meta charset=utf-8><title>Wharfinger API {text(CURRENT)}</title>"
     yield f"<meta name=viewport content='width=device-width'><style>{_STYLE}</style>"
     yield f"<h1>Wharfinger {VERSION}: Docker Engine API {text(CURRENT)}</h1>"
-    yield f"<p>{escape(content['info']['description'])} The same for programs: <a href=swagger.json>swagger.json</a>.</p>"
+    yield f"<p>{escape(content['info']['description'])}"
+    yield "The same for programs: <a href=swagger.json>swagger.json</a>.</p>"
     # Older versions are reached by their prefix; what each lacks is told with the operation.
     ordered = sorted(described, key=group)
     for name, members in groupby(ordered, key=group):

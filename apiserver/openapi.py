@@ -62,17 +62,14 @@ def group(route: Route) -> str:
 
 
 def _operation(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:
+    in_path = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in path_names(route)
+    ]
     operation: dict[str, Any] = {
         "operationId": route.operation,
         "summary": route.summary,
         "tags": [group(route)],
-        "parameters": [
-            *(
-                {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-                for name in path_names(route)
-            ),
-            *map(_parameter, route.parameters),
-        ],
+        "parameters": [*in_path, *map(_parameter, route.parameters)],
         "responses": _responses(route, schemas),
         "x-since": route.since,
     }

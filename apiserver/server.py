@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _MAX_HEADERS = 256
+# Seconds for which a body that the handler left unread is read away, so that the client gets to see its answer.
+_LINGERING = 2.0
 
 
 class Server:
@@ -51,6 +53,11 @@ class Server:
     def listeners(self) -> tuple[Listener, ...]:
         """The bound sockets; their endpoints have the real ports."""
         return tuple(self._listeners)
+
+    @property
+    def requests_in_progress(self) -> int:
+        """How many requests are being handled, streams included."""
+        return len(self._active)
 
     def configure(self, routes: Sequence[Route]) -> None:
         """Answers these operations."""
@@ -144,6 +151,7 @@ class Server:
                 max_field_size=settings.max_header_size,
                 max_headers=_MAX_HEADERS,
                 auto_decompress=False,
+                lingering_time=_LINGERING,
             )
 
         if tcp:
