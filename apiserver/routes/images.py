@@ -12,7 +12,7 @@ from apiserver.composition import Engine
 from apiserver.dispatch import Call, Parameter, Route
 from apiserver.queries import Filters
 from apiserver.rendering import json_response, no_content
-from apiserver.timestamps import parse_time
+from apiserver.timestamps import parse_moment
 from apiserver.wire import images as wire
 from controllers.images import references
 from controllers.images.removal import Removed
@@ -166,7 +166,7 @@ async def prune(engine: Engine, call: Call) -> web.StreamResponse:
     """``POST /images/prune``: dangling images, or with ``dangling=false`` all that no container uses."""
     filters = call.query.filters(PRUNE_FILTERS)
     dangling = filters.flag("dangling", True)
-    until = [parse_time(text) for text in filters.values("until")]
+    until = [parse_moment(text) for text in filters.values("until")]
 
     def wanted(image: Image) -> bool:
         if dangling and any(engine.images.names(image.uid)):

@@ -5,17 +5,13 @@ from __future__ import annotations
 from apiserver.composition import Engine
 from apiserver.dispatch import Route
 from apiserver.routes import (
-    container_figures,
     container_files,
-    container_io,
     container_life,
     container_list,
     containers,
     events,
-    exec,
     image_transfer,
     images,
-    networks,
     system,
     undelivered,
     volumes,
@@ -27,13 +23,9 @@ MODULES = (
     containers,
     container_list,
     container_life,
-    container_io,
     container_files,
-    container_figures,
-    exec,
     images,
     image_transfer,
-    networks,
     volumes,
     undelivered,
 )

@@ -1,0 +1,103 @@
+"""The engine put together: the one place where the API's side and the host's side meet."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from apiserver.admission.hostconfig import HostFacts
+from apiserver.config import Settings
+from controllers.archive.helper import Archiver
+from controllers.containers.runtime import Runtime
+from controllers.containers.service import ContainerService
+from controllers.events.observe import observe
+from controllers.images.removal import Remover
+from controllers.images.service import ImageService
+from controllers.layout import Layout
+from controllers.manager import Manager
+from controllers.networks.service import NetworkService
+from controllers.volumes.service import VolumeService
+from store.objects import Container
+from store.store import Change, Store
+
+log = logging.getLogger("wharfinger")
+
+
+@dataclass
+class Engine:
+    """What the routes work with. The two caches keep serialised pieces by container, with what they were made of."""
+
+    settings: Settings
+    layout: Layout
+    facts: HostFacts
+    store: Store
+    archiver: Archiver
+    runtime: Runtime
+    images: ImageService
+    remover: Remover
+    networks: NetworkService
+    volumes: VolumeService
+    containers: ContainerService
+    manager: Manager
+    inspect_cache: dict[str, tuple[object, bytes]] = field(default_factory=dict)
+    list_cache: dict[str, tuple[object, bytes, bytes]] = field(default_factory=dict)
+    _unwatch: Callable[[], None] = lambda: None
+
+    async def start(self) -> None:
+        """Take stock of the host and adopt what runs; then let the loops run."""
+        self._unwatch = self.store.on_change(Container, self._forget)
+        observe(self.store)
+        await self.archiver.start()
+        await self.runtime.probe()
+        await self.images.start()
+        await self.networks.start()
+        self.networks.register(self.manager)
+        self.volumes.join(self.manager)
+        await self.containers.start()
+        self.containers.join(self.manager)
+        await self.manager.start()
+
+    async def stop(self) -> None:
+        """Stop the loops and let go of everything; containers run on."""
+        await self.manager.stop()
+        await self.containers.stop()
+        await self.networks.stop()
+        await self.archiver.close()
+        self._unwatch()
+        await self.store.close()
+
+    def _forget(self, change: Change[Container]) -> None:
+        if change.after is None:
+            self.inspect_cache.pop(change.uid, None)
+            self.list_cache.pop(change.uid, None)
+
+
+async def assemble(settings: Settings) -> Engine:
+    """Open the store and make all parts; nothing on the host is touched yet but the data root.
+
+    Raises DatabaseError for a database that cannot be opened or is of a newer version.
+    """
+    layout = Layout(settings.data_root, settings.exec_root)
+    for directory in (layout.data_root, layout.exec_root, layout.containers):
+        directory.mkdir(parents=True, exist_ok=True, mode=0o711)
+    store = await Store.open(settings.database_url or f"sqlite:///{layout.database}")
+    archiver = Archiver()
+    runtime = Runtime(layout, program=settings.runtime)
+    images = ImageService(layout, store, archiver)
+    networks = NetworkService(store, layout, bip=settings.bip)
+    volumes = VolumeService(layout, store, archiver)
+    return Engine(
+        settings=settings,
+        layout=layout,
+        facts=HostFacts.read(frozenset({settings.runtime}), settings.runtime),
+        store=store,
+        archiver=archiver,
+        runtime=runtime,
+        images=images,
+        remover=Remover(store, images),
+        networks=networks,
+        volumes=volumes,
+        containers=ContainerService(layout, store, runtime, images, networks, volumes, archiver),
+        manager=Manager(store),
+    )
