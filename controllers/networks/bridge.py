@@ -24,7 +24,7 @@ class Bridge:
     mtu: int = 1500
 
 
-def ensure(bridge: Bridge, alias: str) -> list[str]:
+def ensure(bridge: Bridge, mark: str) -> list[str]:
     """Make the bridge so; returns what had to be mended, in short constants, nothing when all was well.
 
     Raises NetlinkError or OSError. A link of that name that is no bridge is an error: it is somebody else's.
@@ -34,7 +34,11 @@ def ensure(bridge: Bridge, alias: str) -> list[str]:
         link = _find(route, bridge.name)
         if link is None:
             mended.append("bridge missing")
-            route.run(netlink.add_bridge(bridge.name, mac_address=mac_for(bridge.address), alias=alias, mtu=bridge.mtu))
+            # One datagram: whatever becomes of us, the new link has the mark that lets us delete it.
+            route.run(
+                netlink.add_bridge(bridge.name, mac_address=mac_for(bridge.address), mtu=bridge.mtu),
+                netlink.set_alias(bridge.name, mark),
+            )
             link = _find(route, bridge.name)
         if link is None or link.kind != "bridge":
             raise OSError(f"{bridge.name} exists on this host and is not a bridge")
@@ -85,18 +89,18 @@ def reconnect(bridge: str, ports: Iterable[str]) -> int:
         return len(loose)
 
 
-def remove(name: str, alias: str) -> None:
+def remove(name: str, mark: str) -> None:
     """Delete the bridge if it is there and ours: one that somebody else made stays."""
     with RouteSocket() as route:
         link = _find(route, name)
-        if link is not None and link.alias == alias:
+        if link is not None and link.alias == mark:
             route.run(netlink.delete_link(link.index))
 
 
-def ours(alias: str) -> list[Link]:
-    """All links that carry our mark."""
+def ours(mark: str) -> list[Link]:
+    """All links that carry our mark, as alias or at the beginning of their name."""
     with RouteSocket() as route:
-        return [link for link in route.run(netlink.list_links()).links if link.alias == alias]
+        return [link for link in route.run(netlink.list_links()).links if mark in (link.alias, link.name[: len(mark)])]
 
 
 def remove_links(links: Iterable[Link]) -> None:

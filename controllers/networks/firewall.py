@@ -58,7 +58,8 @@ def table_text(table: str) -> str:
     """The table with its chains and empty sets.
 
     Packets for the loopback network that do not come from loopback are dropped first: our bridges accept such
-    addresses (route_localnet, needed for 127.0.0.1 as a published address) and must not open the host's own services.
+    addresses (route_localnet, needed for 127.0.0.1 as a published address) and must not open the host's own services. Redirects
+    are dropped: a container that reaches another of its network by a published port must go on asking the host.
     """
     return f"""
 table ip {table} {{
@@ -84,6 +85,10 @@ table ip {table} {{
   chain output {{
     type nat hook output priority -100; policy accept;
     fib daddr type local jump ports
+  }}
+  chain redirects {{
+    type filter hook output priority 0; policy accept;
+    oifname @bridges icmp type redirect drop
   }}
   chain forward {{
     type filter hook forward priority 0; policy accept;

@@ -6,6 +6,7 @@ servers are functions of the leases alone.
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from store.store import Transaction
 
 NAMES = "names"
 TARGET = "target"
+# What may stand in a hosts file: a name from a client must not become a second line there.
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _NAME_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
@@ -140,7 +143,7 @@ def dns_names(container: Container, spec: EndpointSpec) -> tuple[str, ...]:
     names = [container.name, *spec.aliases, container.uid[:12]]
     if hostname and "." not in hostname:
         names.append(hostname)
-    return tuple(dict.fromkeys(name for name in names if name and not name.isspace()))
+    return tuple(dict.fromkeys(name for name in names if _NAME.fullmatch(name)))
 
 
 def release(transaction: Transaction, owner: str) -> None:

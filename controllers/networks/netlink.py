@@ -113,22 +113,28 @@ def mac_bytes(mac_address: str) -> bytes:
     return bytes.fromhex(mac_address.replace(":", ""))
 
 
-def add_bridge(name: str, *, mac_address: str, alias: str, mtu: int) -> Message:
+def add_bridge(name: str, *, mac_address: str, mtu: int) -> Message:
     """A new bridge, up."""
     body = _LINK.pack(socket.AF_UNSPEC, 0, 0, INTERFACE_UP, INTERFACE_UP)
-    body += _text(_IFLA_IFNAME, name) + _attribute(_IFLA_ADDRESS, mac_bytes(mac_address)) + _text(_IFLA_IFALIAS, alias)
+    body += _text(_IFLA_IFNAME, name) + _attribute(_IFLA_ADDRESS, mac_bytes(mac_address))
     body += _number(_IFLA_MTU, mtu) + _attribute(_IFLA_LINKINFO, _text(_INFO_KIND, "bridge"))
     return Message(NEW_LINK, CREATE | EXCLUSIVE, body, frozenset((errno.EEXIST,)))
 
 
-def add_veth(name: str, *, alias: str, bridge: int, mtu: int, peer: str, peer_mac: str, peer_namespace: int) -> Message:
+def set_alias(name: str, alias: str) -> Message:
+    """Give a link its alias; the kernel does not take one with a new link."""
+    body = _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + _text(_IFLA_IFNAME, name) + _text(_IFLA_IFALIAS, alias)
+    return Message(SET_LINK, 0, body)
+
+
+def add_veth(name: str, *, bridge: int, mtu: int, peer: str, peer_mac: str, peer_namespace: int) -> Message:
     """A veth pair: ``name`` here, up, a port of the bridge with that index; ``peer`` in the namespace of that file
     descriptor, still down (the kernel refuses it up before both ends exist)."""
     inner = _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
     inner += _text(_IFLA_IFNAME, peer) + _attribute(_IFLA_ADDRESS, mac_bytes(peer_mac)) + _number(_IFLA_MTU, mtu)
     inner += _number(_IFLA_NET_NS_FD, peer_namespace)
     body = _LINK.pack(socket.AF_UNSPEC, 0, 0, INTERFACE_UP, INTERFACE_UP)
-    body += _text(_IFLA_IFNAME, name) + _text(_IFLA_IFALIAS, alias)
+    body += _text(_IFLA_IFNAME, name)
     body += _number(_IFLA_MTU, mtu) + _number(_IFLA_MASTER, bridge)
     data = _text(_INFO_KIND, "veth") + _attribute(_INFO_DATA, _attribute(_VETH_PEER, inner))
     return Message(NEW_LINK, CREATE | EXCLUSIVE, body + _attribute(_IFLA_LINKINFO, data))

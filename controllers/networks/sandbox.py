@@ -32,7 +32,7 @@ class Interface:
     isolated: bool = False
 
 
-def create(path: Path, interfaces: Sequence[Interface], alias: str) -> int:
+def create(path: Path, interfaces: Sequence[Interface]) -> int:
     """A new namespace at ``path`` with these interfaces, instead of any that is there.
 
     Returns the kernel's number for it in the host's, -1 without interfaces. Raises OSError.
@@ -46,16 +46,16 @@ def create(path: Path, interfaces: Sequence[Interface], alias: str) -> int:
         with RouteSocket() as inside:
             inside.run(netlink.set_up(_LOOPBACK))
             for interface in interfaces:
-                number = _plug(host, inside, path, interface, alias)
+                number = _plug(host, inside, path, interface)
     return number
 
 
-def plug(path: Path, interface: Interface, alias: str) -> None:
+def plug(path: Path, interface: Interface) -> None:
     """Add an interface to a namespace that exists. Raises OSError."""
     with RouteSocket() as host:
         namespaces.enter_here(path)
         with RouteSocket() as inside:
-            _plug(host, inside, path, interface, alias)
+            _plug(host, inside, path, interface)
 
 
 def replug(interface: Interface) -> list[str]:
@@ -75,7 +75,7 @@ def unplug(path: Path, name: str) -> None:
             inside.run(netlink.delete_link(link.index))
 
 
-def mend(path: Path, interfaces: Sequence[Interface], alias: str) -> list[str]:
+def mend(path: Path, interfaces: Sequence[Interface]) -> list[str]:
     """Compare a namespace with what should be in it and mend it; returns what was wrong, in short constants.
 
     Raises FileNotFoundError when there is no namespace, OSError when mending fails.
@@ -91,7 +91,7 @@ def mend(path: Path, interfaces: Sequence[Interface], alias: str) -> list[str]:
             for interface in interfaces:
                 if interface.name not in links:
                     wrong.append("interface missing")
-                    _plug(host, inside, path, interface, alias)
+                    _plug(host, inside, path, interface)
                 else:
                     wrong.extend(_mend_interface(inside, links[interface.name], interface))
     return wrong
@@ -126,7 +126,7 @@ def _quiet() -> None:
             return
 
 
-def _plug(host: RouteSocket, inside: RouteSocket, path: Path, interface: Interface, alias: str) -> int:
+def _plug(host: RouteSocket, inside: RouteSocket, path: Path, interface: Interface) -> int:
     bridges = host.run(netlink.get_link(interface.bridge)).links
     if not bridges:
         raise OSError(f"bridge {interface.bridge} does not exist")
@@ -135,7 +135,6 @@ def _plug(host: RouteSocket, inside: RouteSocket, path: Path, interface: Interfa
         found = host.run(
             netlink.add_veth(
                 interface.host_name,
-                alias=alias,
                 bridge=bridges[0].index,
                 mtu=interface.mtu,
                 peer=interface.name,

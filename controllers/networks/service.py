@@ -127,7 +127,7 @@ class NetworkService:
             return Attachment(None, leased.endpoints, (), secrets.token_hex(32))
         path = self._layout.namespaces / container.uid
         interfaces = self._interfaces(leased.endpoints)
-        number = await namespaces.on_own_thread(partial(sandbox.create, path, interfaces, self._layout.prefix))
+        number = await namespaces.on_own_thread(partial(sandbox.create, path, interfaces))
         crashpoint("network.attach.made")
         await self._host.publish(leased.forwardings)
         crashpoint("network.attach.published")
@@ -244,7 +244,7 @@ class NetworkService:
         async with self._host.busy(container.uid):
             remounted = await asyncio.to_thread(namespaces.remount, path, container.status.pid)
             wrong = ["namespace unmounted"] if remounted else []
-            wrong += await namespaces.on_own_thread(partial(sandbox.mend, path, interfaces, self._layout.prefix))
+            wrong += await namespaces.on_own_thread(partial(sandbox.mend, path, interfaces))
             for interface in interfaces:
                 wrong += await asyncio.to_thread(sandbox.replug, interface)
         if not wrong:
