@@ -15,12 +15,15 @@ from controllers.archive.helper import Archiver
 from controllers.containers import adoption
 from controllers.containers.ending import Ender
 from controllers.containers.events import event
-from controllers.containers.exits import ExitWatcher
+from controllers.containers.execs import ExecRegistry
+from controllers.containers.exits import Exit, ExitWatcher
+from controllers.containers.health import HealthMonitor
 from controllers.containers.parts import Parts
 from controllers.containers.reconcile import ContainerReconciler
 from controllers.containers.rootfs import RootFilesystems
 from controllers.containers.runtime import Runtime
 from controllers.containers.starting import Starter
+from controllers.containers.watch import MonitorWatch
 from controllers.controller import Controller
 from controllers.images.service import ImageService
 from controllers.layout import Layout
@@ -48,6 +51,7 @@ class ContainerService:
         networks: NetworkService,
         volumes: VolumeService,
         archiver: Archiver,
+        execs: ExecRegistry | None = None,
     ) -> None:
         self._store = store
         self._parts = Parts(
@@ -61,9 +65,11 @@ class ContainerService:
             volumes=volumes,
             archiver=archiver,
         )
-        ender = Ender(self._parts)
-        self._starter = Starter(self._parts, ender)
-        self._reconciler = ContainerReconciler(self._parts, self._starter, ender)
+        self._ender = Ender(self._parts)
+        self._starter = Starter(self._parts, self._ender)
+        self._reconciler = ContainerReconciler(self._parts, self._starter, self._ender)
+        self._watch = MonitorWatch(store, self._ended)
+        self._health = HealthMonitor(store, execs or ExecRegistry(layout, runtime))
         self.controller = Controller(
             "containers", self._reconciler.reconcile, workers=WORKERS, keys=self._keys, timeout=TIMEOUT
         )
@@ -82,15 +88,23 @@ class ContainerService:
         self._parts.roots.prepare_host()
         await adoption.adopt(self._parts, self._reconciler)
         await self._parts.exits.start()
+        self._watch.start()
+        self._health.start()
 
     async def stop(self) -> None:
         """Watch no longer. Containers run on."""
+        await self._health.stop()
+        self._watch.stop()
         await self._parts.exits.stop()
         self._parts.roots.close()
 
     def wake(self, uid: str) -> None:
         """Something happened to a container: have the loop look at it."""
         self.controller.enqueue(uid)
+
+    def _ended(self, exit_: Exit) -> None:
+        self._ender.note_exit(exit_)
+        self.wake(exit_.uid)
 
     def _keys(self) -> list[str]:
         return [container.uid for container in self._store.containers]
