@@ -47,6 +47,7 @@ LAYERS = _kind(
     Column("parent", NAME, nullable=False, index=True),
     Column("directory", NAME, nullable=False),
     Column("size", BigInteger, nullable=False),
+    Column("tar_size", BigInteger, nullable=False),
 )
 ADDRESS_LEASES = _kind(
     "address_leases",

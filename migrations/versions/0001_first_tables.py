@@ -21,6 +21,7 @@ def upgrade() -> None:
         _text("parent"),
         _text("directory"),
         sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("tar_size", sa.BigInteger(), nullable=False),
     )
     op.create_index("ix_layers_parent", "layers", ["parent"])
     _kind(

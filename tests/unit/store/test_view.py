@@ -96,6 +96,12 @@ def test_an_image_is_found_by_its_digests_beginning_with_or_without_the_algorith
     assert view.by_prefix("sha256:b") == []
 
 
+def test_every_field_of_every_kind_has_its_column_and_the_other_way_round() -> None:
+    for obj in one_of_each():
+        kind = KINDS[type(obj)]
+        assert set(kind.row(obj)) == set(kind.table.columns.keys())
+
+
 def test_every_kind_survives_its_row() -> None:
     for obj in one_of_each():
         kind = KINDS[type(obj)]
