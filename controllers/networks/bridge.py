@@ -72,7 +72,7 @@ def _mend_address(route: RouteSocket, link: Link, bridge: Bridge, *, fresh: bool
     return [] if fresh else mended[:1]
 
 
-def reconnect(bridge: str, ports: Iterable[str]) -> int:
+def reconnect(bridge: str, ports: Iterable[str], isolated: bool) -> int:
     """Make the links with those names ports of the bridge again, where they are not; returns how many were not."""
     with RouteSocket() as route:
         link = _find(route, bridge)
@@ -86,6 +86,7 @@ def reconnect(bridge: str, ports: Iterable[str]) -> int:
         ]
         if loose:
             route.run(*(netlink.set_master(each.index, link.index) for each in loose))
+            route.run(*(netlink.set_port(each.index, isolated=isolated) for each in loose))
         return len(loose)
 
 

@@ -58,8 +58,9 @@ def table_text(table: str) -> str:
     """The table with its chains and empty sets.
 
     Packets for the loopback network that do not come from loopback are dropped first: our bridges accept such
-    addresses (route_localnet, needed for 127.0.0.1 as a published address) and must not open the host's own services. Redirects
-    are dropped: a container that reaches another of its network by a published port must go on asking the host.
+    addresses (route_localnet, needed for 127.0.0.1 as a published address) and must not open the host's own services.
+    Redirects are dropped: a container that reaches another of its network by a published port must go on asking the
+    host.
     """
     return f"""
 table ip {table} {{

@@ -27,7 +27,7 @@ _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER, _IFLA_LINKINFO = 1, 3, 4, 
 _IFLA_IFALIAS, _IFLA_NET_NS_FD, _IFLA_LINK_NETNSID = 20, 28, 37
 _IFLA_PROTINFO_NESTED = 12 | 0x8000
 _INFO_KIND, _INFO_DATA, _VETH_PEER = 1, 2, 1
-_BRPORT_ISOLATED = 33
+_BRPORT_HAIRPIN, _BRPORT_ISOLATED = 4, 33
 _HEADER = struct.Struct("=IHHII")
 _LINK = struct.Struct("=BxHiII")
 _ADDRESS = struct.Struct("=BBBBI")
@@ -151,10 +151,11 @@ def set_master(index: int, bridge: int) -> Message:
     return Message(SET_LINK, 0, body)
 
 
-def isolate_port(index: int) -> Message:
-    """Keep a bridge port from talking with the other isolated ones (bridge(8), isolated)."""
-    body = _LINK.pack(socket.AF_BRIDGE, 0, index, 0, 0)
-    body += _attribute(_IFLA_PROTINFO_NESTED, _attribute(_BRPORT_ISOLATED, b"\1"))
+def set_port(index: int, *, isolated: bool) -> Message:
+    """How a bridge port behaves (bridge(8)): it may send back to where a packet came from, which a container needs to
+    reach itself by a published port where packets on bridges pass the rules; ``isolated`` ones do not meet."""
+    flags = _attribute(_BRPORT_HAIRPIN, b"\1") + _attribute(_BRPORT_ISOLATED, b"\1" if isolated else b"\0")
+    body = _LINK.pack(socket.AF_BRIDGE, 0, index, 0, 0) + _attribute(_IFLA_PROTINFO_NESTED, flags)
     return Message(SET_LINK, 0, body)
 
 

@@ -136,7 +136,8 @@ class NetworkLoop:
                 for endpoint in endpoints.values()
                 if endpoint.network == network.uid
             ]
-            await asyncio.to_thread(bridge.reconnect, wanted.name, ports)
+            isolated = not creating.flag(network.spec.options, creating.ENABLE_ICC, True)
+            await asyncio.to_thread(bridge.reconnect, wanted.name, ports, isolated)
         if not network.spec.predefined:
             server = Server(wanted.address, forward=not network.spec.internal)
             if await asyncio.to_thread(self._host.names.ensure, network.uid, server):

@@ -61,7 +61,9 @@ def plug(path: Path, interface: Interface) -> None:
 def replug(interface: Interface) -> list[str]:
     """Mend the host's end of an interface: a port of its bridge, and up. Returns what was wrong; the end missing
     altogether is ``mend``'s business."""
-    return ["interface unplugged"] if bridge.reconnect(interface.bridge, [interface.host_name]) else []
+    return (
+        ["interface unplugged"] if bridge.reconnect(interface.bridge, [interface.host_name], interface.isolated) else []
+    )
 
 
 def unplug(path: Path, name: str) -> None:
@@ -149,15 +151,16 @@ def _plug(host: RouteSocket, inside: RouteSocket, path: Path, interface: Interfa
     port = found.links[0].index
     # Address and MAC address may have been another container's a moment ago: neither the bridge nor the host may go on
     # sending there.
-    messages: list[Message] = [
+    host.run(
         netlink.bridge_entry(port, interface.mac_address),
         netlink.forget_neighbour(bridges[0].index, interface.address),
-    ]
-    if interface.isolated:
-        messages.append(netlink.isolate_port(port))
-    host.run(*messages)
+        netlink.set_port(port, isolated=interface.isolated),
+    )
     index = socket.if_nametoindex(interface.name)
-    messages = [netlink.add_address(index, interface.address, interface.prefix_length), netlink.set_up(index)]
+    messages: list[Message] = [
+        netlink.add_address(index, interface.address, interface.prefix_length),
+        netlink.set_up(index),
+    ]
     if interface.gateway:
         messages.append(netlink.add_default_route(index, interface.gateway))
     inside.run(*messages)
