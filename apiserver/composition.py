@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from apiserver.admission.hostconfig import HostFacts
 from apiserver.config import Settings
 from controllers.archive.helper import Archiver
+from controllers.containers.execs import ExecRegistry
 from controllers.containers.runtime import Runtime
 from controllers.containers.service import ContainerService
 from controllers.events.observe import observe
@@ -34,6 +35,7 @@ class Engine:
     store: Store
     archiver: Archiver
     runtime: Runtime
+    execs: ExecRegistry
     images: ImageService
     remover: Remover
     networks: NetworkService
@@ -50,6 +52,7 @@ class Engine:
         observe(self.store)
         await self.archiver.start()
         await self.runtime.probe()
+        await self.execs.start_supervisor()
         await self.images.start()
         await self.networks.start()
         self.networks.register(self.manager)
@@ -63,6 +66,7 @@ class Engine:
         await self.manager.stop()
         await self.containers.stop()
         await self.networks.stop()
+        await self.execs.close()
         await self.archiver.close()
         self._unwatch()
         await self.store.close()
@@ -71,6 +75,7 @@ class Engine:
         if change.after is None:
             self.inspect_cache.pop(change.uid, None)
             self.list_cache.pop(change.uid, None)
+            self.execs.forget(change.uid)
 
 
 async def assemble(settings: Settings) -> Engine:
@@ -94,6 +99,7 @@ async def assemble(settings: Settings) -> Engine:
         store=store,
         archiver=archiver,
         runtime=runtime,
+        execs=ExecRegistry(layout, runtime),
         images=images,
         remover=Remover(store, images),
         networks=networks,

@@ -211,7 +211,7 @@ async def inspect(engine: Engine, call: Call) -> web.StreamResponse:
     """``GET /containers/{id}/json``."""
     container = lookup.container(engine.store, call.path["id"])
     sizes = await sizes_of(engine, container) if call.query.flag("size") else None
-    running: list[str] | None = None
+    running = engine.execs.of(container.uid) or None
     key = (container.meta.resource_version, tuple(running or ()))
     if sizes is None:
         cached = engine.inspect_cache.get(container.uid)

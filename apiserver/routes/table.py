@@ -12,6 +12,7 @@ from apiserver.routes import (
     events,
     image_transfer,
     images,
+    networks,
     system,
     undelivered,
     volumes,
@@ -26,6 +27,7 @@ MODULES = (
     container_files,
     images,
     image_transfer,
+    networks,
     volumes,
     undelivered,
 )
