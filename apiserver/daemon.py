@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from apiserver import greeting
 from apiserver.config import ConfigError, Settings
 from apiserver.dataroot import DataRootLock, PidFile
 from apiserver.logs import set_level
@@ -88,9 +90,12 @@ class _Daemon:
         await self._metrics.start()
 
     def _ready(self, seconds: float) -> None:
-        addresses = ", ".join(str(listener.endpoint) for listener in self._server.listeners)
+        endpoints = [str(listener.endpoint) for listener in self._server.listeners]
+        addresses = ", ".join(endpoints)
         notify("READY=1", f"STATUS=Listening on {addresses}")
         log.info("ready after %.2f s on %s", seconds, addresses)
+        if scripts := os.environ.get(greeting.VARIABLE):
+            print(greeting.greeting(endpoints, scripts), flush=True)
 
     def _reload_settings(self) -> None:
         notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
