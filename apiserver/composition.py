@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 
 from apiserver.admission.hostconfig import HostFacts
 from apiserver.config import Settings
+from apiserver.release import VERSION
 from controllers.archive.helper import Archiver
 from controllers.containers.execs import ExecRegistry
 from controllers.containers.runtime import Runtime
 from controllers.containers.service import ContainerService
 from controllers.events.observe import observe
+from controllers.images.pulling import Puller
 from controllers.images.removal import Remover
 from controllers.images.service import ImageService
 from controllers.layout import Layout
@@ -38,6 +40,7 @@ class Engine:
     execs: ExecRegistry
     images: ImageService
     remover: Remover
+    puller: Puller
     networks: NetworkService
     volumes: VolumeService
     containers: ContainerService
@@ -54,6 +57,7 @@ class Engine:
         await self.runtime.probe()
         await self.execs.start_supervisor()
         await self.images.start()
+        await self.puller.start()
         await self.networks.start()
         self.networks.register(self.manager)
         self.volumes.join(self.manager)
@@ -102,6 +106,14 @@ async def assemble(settings: Settings) -> Engine:
         execs=ExecRegistry(layout, runtime),
         images=images,
         remover=Remover(store, images),
+        puller=Puller(
+            layout,
+            store,
+            images,
+            mirrors=settings.registry_mirrors,
+            insecure=settings.insecure_registries,
+            user_agent=f"wharfinger/{VERSION}",
+        ),
         networks=networks,
         volumes=volumes,
         containers=ContainerService(layout, store, runtime, images, networks, volumes, archiver),

@@ -15,6 +15,7 @@ from apiserver.streams import ProgressWriter, stream
 from controllers.images import references
 from controllers.images.importing import import_tar
 from controllers.images.loading import load
+from controllers.images.registry.authentication import Credentials
 from controllers.images.saving import resolve, save
 from controllers.images.service import image_event
 from store.errors import EngineError, InvalidParameterError
@@ -64,6 +65,18 @@ def routes(engine: Engine) -> list[Route]:
     ]
 
 
+def _credentials(call: Call) -> Credentials | None:
+    given = call.registry_auth()
+    if given is None:
+        return None
+    return Credentials(
+        username=given.username,
+        password=given.password,
+        identity_token=given.identity_token,
+        registry_token=given.registry_token,
+    )
+
+
 def _body(call: Call) -> AsyncIterator[bytes]:
     return call.request.content.iter_any()
 
@@ -76,7 +89,13 @@ async def create(engine: Engine, call: Call) -> web.StreamResponse:
         everything = not query.text("tag") and not references.parse(image).suffix
         progress = ProgressWriter(call)
         try:
-            await engine.pull(reference, call.registry_auth(), query.text("platform"), progress, everything)
+            await engine.puller.pull(
+                reference,
+                progress,
+                all_tags=everything,
+                platform=query.text("platform"),
+                credentials=_credentials(call),
+            )
         except EngineError as error:
             await progress.fail(error)
         return await progress.finish()

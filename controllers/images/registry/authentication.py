@@ -61,7 +61,7 @@ class _Token(msgspec.Struct):
 
 def parse_challenges(headers: Sequence[str]) -> list[tuple[str, Mapping[str, str]]]:
     """``WWW-Authenticate`` headers as (scheme in lower case, parameters)."""
-    found = []
+    found: list[tuple[str, Mapping[str, str]]] = []
     for header in headers:
         scheme, _, rest = header.strip().partition(" ")
         parameters = {

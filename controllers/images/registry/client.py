@@ -183,7 +183,8 @@ class RegistryClient:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         import aiohttp
 
-        assert self._session is not None
+        if self._session is None or self._session.closed:
+            raise EngineError("the connection to the registry is closed")
         try:
             response = await self._session.request(method, url, headers=headers, data=form)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
