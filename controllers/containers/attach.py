@@ -13,6 +13,7 @@ import socket
 from collections import defaultdict, deque
 from pathlib import Path
 
+from controllers.containers.waiting import writable
 from controllers.layout import Layout
 from store.errors import ConflictError
 
@@ -99,13 +100,7 @@ class AttachConnection:
                 raise BrokenPipeError
 
     async def _writable(self) -> None:
-        ready = self._loop.create_future()
-        descriptor = self._socket.fileno()
-        self._loop.add_writer(descriptor, lambda: ready.done() or ready.set_result(None))
-        try:
-            await ready
-        finally:
-            self._loop.remove_writer(descriptor)
+        await writable(self._socket.fileno())
 
     def close_input(self) -> None:
         """Say that no more input comes."""

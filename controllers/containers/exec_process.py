@@ -17,6 +17,7 @@ from controllers.containers import capabilities, cgroups, failures, oci, users
 from controllers.containers.pipes import ReadEnd, WriteEnd
 from controllers.containers.runtime import Runtime
 from controllers.containers.spawning import Spawner
+from controllers.containers.waiting import readable
 from controllers.layout import Layout
 from store.errors import EngineError
 from store.objects.containers import Container
@@ -182,7 +183,7 @@ async def _with_pipes(
     spawner: Spawner, uid: str, container: str, arguments: list[str], base: Path, *, stdin: bool, output: bool
 ) -> Started:
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-    theirs, ours = [null], []
+    theirs = [null]
     write_end: WriteEnd | None = None
     outputs: dict[int, ReadEnd] = {}
     given = [null, null, null]
@@ -191,15 +192,16 @@ async def _with_pipes(
             given[0], writing = os.pipe2(os.O_CLOEXEC)
             theirs.append(given[0])
             write_end = WriteEnd(writing)
-            ours.append(write_end)
         for stream in (STDOUT, STDERR) if output else ():
             reading, given[stream] = os.pipe2(os.O_CLOEXEC)
             theirs.append(given[stream])
             outputs[stream] = ReadEnd(reading)
         started = await _run(spawner, uid, [*arguments, container], base, given)
     except BaseException:
-        for end in (*ours, *outputs.values()):
+        for end in outputs.values():
             end.close()
+        if write_end is not None:
+            write_end.close()
         raise
     finally:
         for descriptor in theirs:
@@ -240,12 +242,7 @@ async def _receive_terminal(listener: socket.socket) -> int:
     peer, _ = await loop.sock_accept(listener)
     with peer:
         peer.setblocking(False)
-        ready = loop.create_future()
-        loop.add_reader(peer.fileno(), lambda: ready.done() or ready.set_result(None))
-        try:
-            await ready
-        finally:
-            loop.remove_reader(peer.fileno())
+        await readable(peer.fileno())
         _, descriptors, _, _ = socket.recv_fds(peer, 4096, 1, socket.MSG_CMSG_CLOEXEC)
     if not descriptors:
         raise EngineError("the container runtime sent no terminal")

@@ -1,8 +1,9 @@
 """Reading a container's log: conmon's k8s-file format, with rotation, from either end.
 
 A line is ``TIME STREAM TAG CONTENT``: the time in RFC 3339 with nine decimals and a zone, the stream ``stdout`` or
-``stderr``, the tag ``F`` for a whole line and ``P`` for a part of one that goes on or has no newline. Docker shows parts
-without a newline between them. Rotated files are ``log.1`` (the newest) and so on; conmon opens the new one when told.
+``stderr``, the tag ``F`` for a whole line and ``P`` for a part of one that goes on or has no newline. Docker shows
+parts without a newline between them. Rotated files are ``log.1`` (the newest) and so on; conmon opens the new one when
+told.
 """
 
 from __future__ import annotations

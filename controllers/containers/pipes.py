@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 
+from controllers.containers.waiting import settle
+
 _CHUNK = 64 * 1024
 
 
@@ -32,7 +34,7 @@ class ReadEnd:
     async def _readable(self) -> None:
         loop = asyncio.get_running_loop()
         ready = self._ready = loop.create_future()
-        loop.add_reader(self._descriptor, lambda: ready.done() or ready.set_result(None))
+        loop.add_reader(self._descriptor, settle, ready)
         try:
             await ready
         finally:
@@ -46,8 +48,7 @@ class ReadEnd:
             self._closed = True
             if self._ready is not None:
                 asyncio.get_running_loop().remove_reader(self._descriptor)
-                if not self._ready.done():
-                    self._ready.set_result(None)
+                settle(self._ready)
             os.close(self._descriptor)
 
 
@@ -76,7 +77,7 @@ class WriteEnd:
     async def _writable(self) -> None:
         loop = asyncio.get_running_loop()
         ready = self._ready = loop.create_future()
-        loop.add_writer(self._descriptor, lambda: ready.done() or ready.set_result(None))
+        loop.add_writer(self._descriptor, settle, ready)
         try:
             await ready
         finally:
@@ -90,6 +91,5 @@ class WriteEnd:
             self._closed = True
             if self._ready is not None:
                 asyncio.get_running_loop().remove_writer(self._descriptor)
-                if not self._ready.done():
-                    self._ready.set_result(None)
+                settle(self._ready)
             os.close(self._descriptor)

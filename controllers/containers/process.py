@@ -7,6 +7,8 @@ import functools
 import os
 import signal
 
+from controllers.containers.waiting import readable
+
 
 @functools.cache
 def boot_id() -> str:
@@ -56,15 +58,11 @@ async def wait_gone(pid: int, started: int, timeout: float | None) -> bool:
     if not same(pid, started):
         os.close(descriptor)
         return True
-    loop = asyncio.get_running_loop()
-    gone = loop.create_future()
-    loop.add_reader(descriptor, lambda: gone.done() or gone.set_result(None))
     try:
         async with asyncio.timeout(timeout):
-            await gone
+            await readable(descriptor)
         return True
     except TimeoutError:
         return False
     finally:
-        loop.remove_reader(descriptor)
         os.close(descriptor)
