@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Sequence
 
@@ -28,6 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             case "migrate":
                 return _migrate(settings, given.to)
             case _:
+                # Everything that is loaded now stays: the collector need not look at it, now or later.
+                gc.disable()
                 from apiserver.daemon import serve
                 from apiserver.logs import configure_logging
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -65,6 +66,8 @@ class _Daemon:
             self._server.listen()
             await self._server.start()
             await self._start_metrics()
+            gc.freeze()
+            gc.enable()
             self._ready(time.monotonic() - begun)
             await self._stop.wait()
             notify("STOPPING=1")

@@ -59,12 +59,11 @@ def read_host(data_root: Path) -> HostInfo:
     """Looks at this machine; blocks for some milliseconds (reads files, asks tini for its version)."""
     uname = os.uname()
     release = _os_release()
-    contained = Path("/.dockerenv").exists() or Path("/run/.containerenv").exists()
     init = find_program("tini-static") or find_program("tini") or find_program("docker-init") or ""
     return HostInfo(
         engine_id=_engine_id(data_root),
         kernel=uname.release,
-        operating_system=release.get("PRETTY_NAME", "Linux") + (" (containerized)" if contained else ""),
+        operating_system=release.get("PRETTY_NAME", "Linux"),
         os_version=release.get("VERSION_ID", ""),
         machine=uname.machine,
         architecture=_ARCHITECTURES.get(uname.machine, uname.machine),

@@ -116,7 +116,7 @@ def routes(engine: Engine) -> list[Route]:
 
 async def refuse(subject: str, call: Call) -> web.StreamResponse:
     """501 for any request."""
-    raise NotImplementedYetError(f"{subject} is not implemented by this engine yet ({call.route.operation})")
+    raise NotImplementedYetError(f"not implemented by this engine yet: {subject} ({call.route.operation})")
 
 
 async def prune_build_cache(call: Call) -> web.StreamResponse:
