@@ -101,6 +101,9 @@ async def test_a_change_that_raises_undoes_itself_and_nobody_elses(store: Store)
     await busy
     assert isinstance(error, KeyError)
     assert list(store.volumes) == [good, better]
+    await add(store, "spoiled")
+    await store.commit(lambda transaction: transaction.update(replace(volume("good"), status=VolumeStatus(ready=True))))
+    assert [each.name for each in store.volumes] == ["good", "better", "spoiled"]
 
 
 async def test_a_later_change_of_a_group_sees_the_earlier_ones(store: Store) -> None:

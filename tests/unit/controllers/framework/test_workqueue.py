@@ -131,7 +131,7 @@ def test_the_jitter_is_different_each_time() -> None:
     run(main())
 
 
-@given(st.lists(st.booleans(), min_size=1, max_size=8))
+@given(st.lists(st.booleans(), max_size=8))
 def test_a_cancelled_worker_takes_no_key_with_it(cancelled: list[bool]) -> None:
     async def main() -> None:
         queue = WorkQueue("test")
@@ -142,15 +142,14 @@ def test_a_cancelled_worker_takes_no_key_with_it(cancelled: list[bool]) -> None:
 
         tasks = [asyncio.create_task(take()) for _ in cancelled]
         await asyncio.sleep(0)
-        for number in range(len(cancelled)):
+        # As many keys as workers stay: each must find one, though keys may have woken others that were then cancelled.
+        for number in range(cancelled.count(False)):
             queue.add(str(number))
         for task, cancel in zip(tasks, cancelled, strict=True):
             if cancel:
                 task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        while len(queue):
-            await take()
-        assert got == {str(number): 1 for number in range(len(cancelled))}
+        assert got == {str(number): 1 for number in range(cancelled.count(False))}
 
     run(main())
 
