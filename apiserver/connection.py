@@ -110,7 +110,11 @@ class Connection(web.RequestHandler):
             self.transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:
-        if not self._head.complete and data:
+        if not data:
+            # aiohttp's own call, by which a parser that was paused goes on with what it has.
+            super().data_received(data)
+            return
+        if not self._head.complete:
             if not self._head.size:
                 self._start_timer()
             own = self._head.feed(data)
