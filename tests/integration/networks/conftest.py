@@ -1,0 +1,14 @@
+"""Fixtures: each test that asks for ``daemon`` runs against our engine and against the real dockerd."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.daemon import Daemon
+
+
+@pytest.fixture(params=["engine", "peer"])
+def daemon(request: pytest.FixtureRequest) -> Daemon:
+    """Our engine, then dockerd: what is expected holds for both."""
+    found: Daemon = request.getfixturevalue(request.param)
+    return found
