@@ -10,7 +10,7 @@ from aiohttp import web
 from apiserver.composition import Engine
 from apiserver.dispatch import Call, Route
 from apiserver.rendering import json_response
-from store.errors import NotImplementedYetError
+from store.errors import NotFoundError, NotImplementedYetError
 
 # What each group is, as the message names it, and its operations: method, path, operation id.
 OPERATIONS: dict[str, tuple[tuple[str, str, str], ...]] = {
@@ -34,7 +34,6 @@ OPERATIONS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("GET", "/plugins/privileges", "GetPluginPrivileges"),
         ("POST", "/plugins/pull", "PluginPull"),
         ("POST", "/plugins/create", "PluginCreate"),
-        ("GET", "/plugins/{name:.+}/json", "PluginInspect"),
         ("DELETE", "/plugins/{name:.+}", "PluginDelete"),
         ("POST", "/plugins/{name:.+}/enable", "PluginEnable"),
         ("POST", "/plugins/{name:.+}/disable", "PluginDisable"),
@@ -111,6 +110,14 @@ def routes(engine: Engine) -> list[Route]:
             summary="Remove the build cache; there is none while the engine cannot build.",
             response=BuildPruneResponse,
         ),
+        Route(
+            "GET",
+            "/plugins/{name:.+}/json",
+            inspect_plugin,
+            "PluginInspect",
+            since="1.25",
+            summary="Look at a plugin; there is none while the engine has no plugins.",
+        ),
     ]
 
 
@@ -123,3 +130,8 @@ async def prune_build_cache(call: Call) -> web.StreamResponse:
     """``POST /build/prune``: 200. Who cannot build has no cache; ``docker system prune`` asks for this."""
     del call
     return json_response(BuildPruneResponse(caches_deleted=None, space_reclaimed=0))
+
+
+async def inspect_plugin(call: Call) -> web.StreamResponse:
+    """``GET /plugins/{name}/json``: 404. ``docker inspect NAME`` asks every kind of object, this one last."""
+    raise NotFoundError(f'plugin "{call.path["name"]}" not found')
