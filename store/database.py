@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -39,9 +40,19 @@ def engine(url: str) -> Engine:
     """An engine for reads and migrations. Transactions are real ones on both databases, also for table definitions."""
     made = create_engine(parsed(url))
     if made.dialect.name == "sqlite":
+        _create_private(made.url.database or "")
         event.listen(made, "connect", _prepare_sqlite)
         event.listen(made, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
     return made
+
+
+def _create_private(path: str) -> None:
+    # Containers' environments are in it. SQLite gives its other files the mode of the first.
+    try:
+        os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError:
+        # Whatever is wrong, connecting says it better.
+        return
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

@@ -161,8 +161,10 @@ class Writer:
             if connection is None:
                 connection = self._connect()
                 connection.begin(durable=durable)
-            if self._written(connection, job, transaction):
+            if self._written(connection, job, transaction, alone=len(jobs) == 1):
                 self.revision = transaction.revision
+            elif len(jobs) == 1:
+                return
         if connection is not None:
             self._statements.write_revision(connection, self.revision)
             crashpoint("store.commit.before")
@@ -172,20 +174,23 @@ class Writer:
             self._stale = False
             crashpoint("store.commit.after")
 
-    def _written(self, connection: WriteConnection, job: Job, transaction: Transaction) -> bool:
-        connection.execute("SAVEPOINT change")
+    def _written(self, connection: WriteConnection, job: Job, transaction: Transaction, *, alone: bool) -> bool:
+        # Each statement hands the interpreter's lock to and fro, so the usual group of one does without a savepoint.
+        if not alone:
+            connection.execute("SAVEPOINT change")
         try:
             for change in transaction.changes:
                 self._statements.write(connection, change)
             self._statements.write_events(connection, transaction.events)
         except self._refused as error:
-            connection.execute("ROLLBACK TO SAVEPOINT change")
+            connection.execute("ROLLBACK" if alone else "ROLLBACK TO SAVEPOINT change")
             first = next(iter(transaction.changes))
             job.error = NameTakenError(first.kind, (first.after or first.before).name, "")  # type: ignore[union-attr]
             job.error.__cause__ = error
             transaction.undo()
             return False
-        connection.execute("RELEASE SAVEPOINT change")
+        if not alone:
+            connection.execute("RELEASE SAVEPOINT change")
         self._unpruned += len(tuple(transaction.events))
         return True
 

@@ -190,6 +190,8 @@ async def test_the_database_refuses_a_second_claim_that_memory_does_not_know_of(
         connection.execute(insert(ADDRESS_LEASES.table), ADDRESS_LEASES.row(lease))
     other.dispose()
     second = AddressLease(meta=Meta(uid="b", name="n/other"), network="n", address="10.0.0.2")
+    with pytest.raises(NameTakenError):
+        await store.commit(lambda transaction: transaction.insert(second))
     release, busy = held(store)
     refused = asyncio.create_task(store.commit(lambda transaction: transaction.insert(second)))
     fine = asyncio.create_task(add(store, "v"))

@@ -107,3 +107,13 @@ def test_opening_an_up_to_date_database_does_not_load_alembic(url: str) -> None:
 async def test_a_database_that_cannot_be_used_is_refused_with_the_reason(wrong: str, message: str) -> None:
     with pytest.raises(DatabaseError, match=message):
         await Store.open(wrong)
+
+
+async def test_nobody_else_may_read_the_database(tmp_path: Path) -> None:
+    store = await Store.open(f"sqlite:///{tmp_path}/store.db")
+    assert modes(tmp_path) == dict.fromkeys(("store.db", "store.db-wal", "store.db-shm"), 0o600)
+    await store.close()
+
+
+def modes(directory: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_mode & 0o777 for path in directory.iterdir()}
