@@ -151,7 +151,8 @@ def _record(container: Container, exit_: Exit, decision: Verdict, tx: Transactio
         conmon_pid=0,
         exit_code=exit_.code,
         oom_killed=exit_.oom_killed,
-        finished_at=exit_.at,
+        # The file system's clock is some milliseconds coarse.
+        finished_at=max(exit_.at, status.started_at),
         error="",
         stopping_since=0,
         restart_count=status.restart_count + (1 if restart else 0),

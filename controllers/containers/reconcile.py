@@ -66,7 +66,7 @@ class ContainerReconciler:
         return Seen(
             alive=self._parts.runtime.find(uid) is not None,
             started=started,
-            ended=exit_ is not None and exit_.at != container.status.finished_at,
+            ended=exit_ is not None and exit_.at > container.status.finished_at,
             remains=remains,
         )
 

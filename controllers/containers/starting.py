@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -27,6 +28,16 @@ from store.store import Transaction
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class _Run:
+    """A container that has been let go, ``started_at`` in nanoseconds since the epoch."""
+
+    attachment: Attachment
+    process: Started
+    started_at: int
+    warnings: tuple[str, ...]
+
+
 class Starter:
     """Starts containers, and says in their status how it went."""
 
@@ -45,7 +56,7 @@ class Starter:
         """Start; when that fails for a reason that trying again would not mend, the status says so."""
         begin = time.perf_counter()
         try:
-            attachment, started, warnings = await self._bring_up(container)
+            run = await self._bring_up(container)
         except Exception as error:
             if not isinstance(error, EngineError | OSError):
                 _log.exception("starting container %s", container.uid)
@@ -54,10 +65,10 @@ class Starter:
             await self._record_failure(container, error if isinstance(error, EngineError) else EngineError(str(error)))
             return
         crashpoint("container.start.running")
-        await self.record_running(container, attachment, started, warnings)
+        await self._record_running(container, run)
         metrics.CONTAINER_ACTIONS.labels("start").observe(time.perf_counter() - begin)
 
-    async def _bring_up(self, container: Container) -> tuple[Attachment, Started, tuple[str, ...]]:
+    async def _bring_up(self, container: Container) -> _Run:
         parts, uid = self._parts, container.uid
         network = asyncio.ensure_future(parts.networks.attach(container))
         try:
@@ -73,8 +84,9 @@ class Starter:
         parts.exits.forget(uid)
         started = await parts.runtime.create(container, built.spec)
         crashpoint("container.start.created")
+        begun = time.time_ns()
         await parts.runtime.start(uid)
-        return attachment, started, built.warnings
+        return _Run(attachment, started, begun, built.warnings)
 
     async def _prepare_root(self, container: Container) -> Path:
         parts = self._parts
@@ -184,11 +196,11 @@ class Starter:
                 attachment = await self._parts.networks.attach(container)
             except EngineError as error:
                 _log.error("container %s runs on without network: %s", uid, error)
-        await self.record_running(container, attachment, started, ())
+        identity = self._parts.layout.bundle(uid) / "identity"
+        begun = identity.stat().st_mtime_ns if identity.exists() else time.time_ns()
+        await self._record_running(container, _Run(attachment, started, begun, ()))
 
-    async def record_running(
-        self, container: Container, attachment: Attachment, started: Started, warnings: tuple[str, ...]
-    ) -> None:
+    async def _record_running(self, container: Container, run: _Run) -> None:
         """Say in the status that it runs."""
         policy_restart = container.status.phase == "restarting" and container.spec.starts == container.status.starts
         check = container.spec.config.healthcheck
@@ -202,19 +214,19 @@ class Starter:
                 observed_generation=max(current.status.observed_generation, container.meta.generation),
                 phase="running",
                 starts=container.spec.starts,
-                pid=started.pid,
-                pid_start_time=started.pid_start_time,
-                conmon_pid=started.conmon_pid,
+                pid=run.process.pid,
+                pid_start_time=run.process.pid_start_time,
+                conmon_pid=run.process.conmon_pid,
                 boot_id=process.boot_id(),
-                started_at=time.time_ns(),
+                started_at=run.started_at,
                 finished_at=current.status.finished_at,
                 restart_count=current.status.restart_count if policy_restart else 0,
                 restart_delay=current.status.restart_delay if policy_restart else 0.0,
                 health=Health() if checked else None,
-                endpoints=attachment.endpoints,
-                ports=attachment.ports,
-                sandbox_id=attachment.sandbox_id,
-                warnings=warnings,
+                endpoints=run.attachment.endpoints,
+                ports=run.attachment.ports,
+                sandbox_id=run.attachment.sandbox_id,
+                warnings=run.warnings,
             )
             tx.update(replace(current, status=status))
             tx.emit(event(current, "start"))
