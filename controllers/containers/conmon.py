@@ -98,9 +98,10 @@ async def start(launch: Launch, timeout: float) -> Report:
 def _spawn(launch: Launch, writing: int) -> int:
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     try:
+        # conmon notes an out-of-memory kill by a file "oom" where it stands, and posix_spawn cannot say where.
         return os.posix_spawn(
-            launch.program,
-            command_line(launch),
+            "/usr/bin/env",
+            ["env", f"--chdir={launch.bundle}", *command_line(launch)],
             {"PATH": os.environ.get("PATH", os.defpath), "_OCI_SYNCPIPE": str(_SYNC_FD), "XDG_RUNTIME_DIR": "/run"},
             file_actions=[
                 (os.POSIX_SPAWN_DUP2, null, 0),
