@@ -92,7 +92,7 @@ async def test_a_blob_continues_where_it_was_cut(client: RegistryClient, registr
         await first_try()
     assert got == BLOB[:20]
     start, rest = await whole(client, digest, len(got))
-    assert (start, got + rest) == (20, BLOB)
+    assert (start, bytes(got) + rest) == (20, BLOB)
     assert registry.requests[-1].headers["range"] == "bytes=20-"
 
 
