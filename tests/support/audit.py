@@ -43,7 +43,9 @@ class Auditor:
         running = {c["Id"] for c in containers if c["State"] in ("running", "paused")}
         everything = {c["Id"] for c in containers}
         found: list[str] = []
-        found += compare("container directory", everything, children(self.layout.containers))
+        # A container that has never run may have no directory yet.
+        directories = children(self.layout.containers)
+        found += compare("container directory", running | (everything & directories), directories)
         found += compare("bundle", running, children(self.layout.bundle("x").parent))
         found += compare("root mount", running, self._mounted_roots())
         found += compare("cgroup", running, self._cgroups())
