@@ -5,6 +5,7 @@ from __future__ import annotations
 from apiserver.composition import Engine
 from apiserver.dispatch import Route
 from apiserver.routes import (
+    container_figures,
     container_files,
     container_life,
     container_list,
@@ -28,6 +29,7 @@ MODULES = (
     disk_usage,
     container_list,
     container_life,
+    container_figures,
     container_files,
     images,
     image_transfer,
