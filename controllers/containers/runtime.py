@@ -71,7 +71,9 @@ class Runtime:
         return ["--root", str(self._layout.runtime_state)]
 
     async def probe(self) -> RuntimeInfo:
-        """Ask the runtime what it is; EngineError when it does not run or conmon is missing."""
+        """Ask the runtime, once, what it is; EngineError when it does not run or conmon is missing."""
+        if self._info is not None:
+            return self._info
         _find(self._conmon_name)
         code, output, error = await self._run(self.program, "--version")
         if code:
@@ -306,13 +308,13 @@ class Runtime:
         child = await asyncio.create_subprocess_exec(
             program,
             *arguments,
-            stdin=asyncio.subprocess.PIPE,
+            stdin=asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
         try:
             async with asyncio.timeout(COMMAND_TIMEOUT):
-                output, error = await child.communicate(stdin)
+                output, error = await child.communicate(stdin or None)
         except BaseException as reason:
             if child.returncode is None:
                 child.kill()
