@@ -7,10 +7,10 @@ import os
 import re
 from collections.abc import Collection
 
-from store.errors import EngineError, InvalidParameterError
+from store.errors import EngineError
 
 TIMEOUT = 20.0
-_SHOWN_BY = re.compile(r"\s+")
+_TITLED_PID = re.compile(r"[\s,]([^\s,]*)=\s*(PID\S*)")
 
 
 def parse(text: str, pids: Collection[int]) -> tuple[list[str], list[list[str]]]:
@@ -48,10 +48,10 @@ def _row(fields: list[str], width: int) -> list[str]:
 
 
 def check_arguments(text: str) -> list[str]:
-    """ps arguments as words. InvalidParameterError for an output format that gives PID another title."""
-    for word in re.findall(r"\s(?:-|--)?(?:o|O|format)?\s*[^\s,]*pid=\S*", " " + text, re.IGNORECASE):
-        if not word.strip().upper().endswith("PID=PID"):
-            raise InvalidParameterError('specifying "' + word.strip() + '" is not allowed')
+    """ps arguments as words. EngineError for another column under the title PID: its numbers would choose the rows."""
+    for column, title in _TITLED_PID.findall(" " + text):
+        if column.lower() != "pid":
+            raise EngineError(f'specifying "{column}={title}" is not allowed')
     return text.split()
 
 
@@ -63,8 +63,7 @@ async def top(arguments: str, pids: Collection[int]) -> tuple[list[str], list[li
     if code:
         code, output, error = await _ps(words)
     if code:
-        first = error.strip().split("\n")[0].removeprefix("error: ")
-        raise EngineError(f"ps: {'error: ' if error.startswith('error') else ''}{first}")
+        raise EngineError("ps: " + error.strip().partition("\n")[0])
     return parse(output, pids)
 
 
