@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import platform
 from collections.abc import AsyncIterator
 from functools import partial
 
@@ -15,12 +14,12 @@ from apiserver.streams import ProgressWriter, stream
 from controllers.images import references
 from controllers.images.importing import import_tar
 from controllers.images.loading import load
+from controllers.images.registry import platforms
 from controllers.images.registry.authentication import Credentials
 from controllers.images.saving import resolve, save
 from controllers.images.service import image_event
 from store.errors import EngineError, InvalidParameterError
 
-ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 NAME = "{name:.*[^/]}"
 
 
@@ -105,16 +104,19 @@ async def create(engine: Engine, call: Call) -> web.StreamResponse:
     target = references.join(query.text("repo"), query.text("tag")) if query.text("repo") else None
     if target is not None and target.digest:
         raise InvalidParameterError("cannot import digest reference")
-    architecture = ARCHITECTURES.get(platform.machine(), platform.machine())
+    wanted = query.text("platform")
+    if wanted and platforms.parse(wanted).os != "linux":
+        raise InvalidParameterError("operating system is not supported")
     progress = ProgressWriter(call)
     try:
         made = await import_tar(
             engine.images,
             _body(call),
             target,
-            architecture=architecture,
+            architecture=platforms.local().architecture,
             changes=query.many("changes"),
-            message=query.text("message"),
+            message=query.text("message") or "Imported from -",
+            shown=references.join_shown(query.text("repo"), query.text("tag")) if target else "",
         )
         await progress.line({"status": made.uid})
     except EngineError as error:
@@ -127,12 +129,15 @@ async def load_images(engine: Engine, call: Call) -> web.StreamResponse:
     quiet = call.query.flag("quiet")
     progress = ProgressWriter(call)
 
-    async def on_layer(diff_id: str) -> None:
+    async def on_layer(diff_id: str, current: int, total: int) -> None:
         if not quiet:
-            await progress.status("Loading layer", diff_id.removeprefix("sha256:")[:12], 1, 1)
+            await progress.status("Loading layer", diff_id.removeprefix("sha256:")[:12], current, total)
 
     try:
         for loaded in await load(engine.images, engine.archiver, _body(call), on_layer):
+            for name, uid in loaded.replaced:
+                text = f"The image {name.familiar} already exists, renaming the old one with ID {uid} to empty string\n"
+                await progress.line({"stream": text})
             for name in loaded.names:
                 await progress.line({"stream": f"Loaded image: {name.familiar}\n"})
             if not loaded.names:
@@ -158,8 +163,7 @@ async def _save(engine: Engine, call: Call, names: list[str]) -> web.StreamRespo
     async for chunk in save(engine.images, wanted):
         await response.write(chunk)
     for item in wanted:
-        shown = item.names[0].familiar if item.names else item.image.uid
-        event = image_event(item.image, "save", shown)
+        event = image_event(item.image, "save")
         await asyncio.shield(engine.store.commit(lambda tx, event=event: tx.emit(event), durable=False))  # type: ignore[misc]
     await response.write_eof()
     return response

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Callable
 from functools import partial
 
@@ -16,7 +15,7 @@ from apiserver.timestamps import parse_moment
 from apiserver.wire import images as wire
 from controllers.images import references
 from controllers.images.removal import Removed
-from store.errors import InvalidParameterError
+from store.errors import InvalidParameterError, NotFoundError
 from store.objects import Event, Image
 
 LIST_FILTERS = frozenset({"dangling", "label", "before", "since", "reference"})
@@ -91,20 +90,14 @@ async def list_images(engine: Engine, call: Call) -> web.StreamResponse:
     for image in engine.store.images:
         tags, digests = engine.images.names(image.uid)
         if patterns:
-            tags = [name for name in tags if any(_matches(pattern, name) for pattern in patterns)]
-            digests = [name for name in digests if any(_matches(pattern, name) for pattern in patterns)]
+            tags = [name for name in tags if any(references.matches(pattern, name) for pattern in patterns)]
+            digests = [name for name in digests if any(references.matches(pattern, name) for pattern in patterns)]
             if not tags and not digests:
                 continue
         if all(match(image) for match in matchers):
             found.append(wire.summary(image, tags, digests))
     found.sort(key=lambda item: item.created, reverse=True)
     return json_response(found)
-
-
-def _matches(pattern: str, name: str) -> bool:
-    reference = references.parse(name)
-    names = (name, reference.familiar_name, reference.full, reference.name)
-    return any(fnmatch.fnmatchcase(text, pattern) for text in names)
 
 
 def _matchers(engine: Engine, filters: Filters) -> list[Callable[[Image], bool]]:
@@ -126,7 +119,11 @@ def _matchers(engine: Engine, filters: Filters) -> list[Callable[[Image], bool]]
 
 async def inspect(engine: Engine, call: Call) -> web.StreamResponse:
     """``GET /images/{name}/json``."""
-    image = engine.images.get(call.path["name"])
+    text = call.path["name"]
+    try:
+        image = engine.images.get(text)
+    except (InvalidParameterError, NotFoundError) as error:
+        raise type(error)(f"no such image: {text}: {error}") from None
     directories = [str(path) for path in engine.images.lowers(image)]
     return json_response(wire.inspect(image, *engine.images.names(image.uid), directories))
 
@@ -145,7 +142,8 @@ async def tag(engine: Engine, call: Call) -> web.StreamResponse:
     reference = references.join(call.query.text("repo"), call.query.text("tag"))
     if reference.digest:
         raise InvalidParameterError("refusing to create a tag with a digest reference")
-    await engine.images.tag(image, reference)
+    shown = references.join_shown(call.query.text("repo"), call.query.text("tag"))
+    await engine.images.tag(image, reference, shown)
     return no_content(201)
 
 

@@ -2,115 +2,252 @@
 
 from __future__ import annotations
 
-import json
+import posixpath
 import re
-import shlex
-from collections.abc import Iterable
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any
 
 from msgspec.structs import replace
 
+from controllers.images import words
 from store.errors import InvalidParameterError
 from store.objects.containers import ContainerConfig, HealthConfig
 
-ALLOWED = ("CMD ENTRYPOINT ENV EXPOSE HEALTHCHECK LABEL ONBUILD STOPSIGNAL USER VOLUME WORKDIR").split()
-DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+)s)?(?:(\d+)ms)?")
+SHELL = ("/bin/sh", "-c")
+LEAST_INTERVAL = 1_000_000
+UNITS = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
+_PART = re.compile(r"(\d+\.?\d*|\.\d+)([^\d.]*)")
+
+Change = Callable[[ContainerConfig, str], ContainerConfig]
 
 
-def apply(config: ContainerConfig, lines: Iterable[str]) -> ContainerConfig:
-    """The configuration after some lines. InvalidParameterError for one that does not belong here or makes no sense."""
-    for line in lines:
-        instruction, _, rest = line.strip().partition(" ")
-        word, rest = instruction.upper(), rest.strip()
-        if word not in ALLOWED:
-            raise InvalidParameterError(f"{instruction.lower()} is not a valid change command")
-        if not rest:
-            raise InvalidParameterError(f"{word} requires at least one argument")
-        config = _apply_one(config, word, rest)
+def apply(config: ContainerConfig, lines: Sequence[str]) -> ContainerConfig:
+    """The configuration after some lines.
+
+    InvalidParameterError, in dockerd's words, for one that does not belong here or makes no sense.
+    """
+    if not lines:
+        return config
+    instructions = list(words.lines("\n".join(lines)))
+    if not instructions:
+        raise InvalidParameterError("file with no instructions")
+    for word, _ in instructions:
+        if word not in CHANGES:
+            raise InvalidParameterError(f"{word} is not a valid change command")
+    for word, rest in instructions:
+        config = CHANGES[word](config, rest)
     return config
 
 
-def _apply_one(config: ContainerConfig, word: str, rest: str) -> ContainerConfig:
-    match word:
-        case "CMD":
-            return replace(config, cmd=_command(rest))
-        case "ENTRYPOINT":
-            return replace(config, entrypoint=_command(rest))
-        case "ENV":
-            return replace(config, env=_with_environment(config.env or [], _pairs(word, rest)))
-        case "LABEL":
-            return replace(config, labels={**(config.labels or {}), **dict(_pairs(word, rest))})
-        case "EXPOSE":
-            ports: dict[str, dict[str, str]] = {port if "/" in port else port + "/tcp": {} for port in rest.split()}
-            return replace(config, exposed_ports={**(config.exposed_ports or {}), **ports})
-        case "VOLUME":
-            paths = _json_list(rest) or rest.split()
-            return replace(config, volumes={**(config.volumes or {}), **{path: {} for path in paths}})
-        case "USER":
-            return replace(config, user=rest)
-        case "WORKDIR":
-            base = config.working_dir or "/"
-            return replace(config, working_dir=rest if rest.startswith("/") else f"{base.rstrip('/')}/{rest}")
-        case "STOPSIGNAL":
-            return replace(config, stop_signal=rest)
-        case "ONBUILD":
-            return replace(config, on_build=[*(config.on_build or []), rest])
-    return replace(config, healthcheck=_health(rest))
+def _variables(config: ContainerConfig) -> Mapping[str, str]:
+    return {name: value for name, _, value in (item.partition("=") for item in config.env or ())}
 
 
-def _json_list(text: str) -> list[str] | None:
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return None
-    return value if isinstance(value, list) and all(isinstance(item, str) for item in value) else None
+def _needs_arguments(word: str, found: Sequence[Any]) -> None:
+    if not found:
+        raise InvalidParameterError(f"{word} requires at least one argument")
 
 
-def _command(text: str) -> list[str]:
-    return _json_list(text) or ["/bin/sh", "-c", text]
+def _command_line(config: ContainerConfig, rest: str) -> list[str]:
+    listed = words.json_words(rest)
+    if listed is not None:
+        return listed
+    return [*(config.shell or SHELL), rest] if rest else list(config.shell or SHELL)
 
 
-def _pairs(word: str, text: str) -> list[tuple[str, str]]:
-    try:
-        words = shlex.split(text)
-    except ValueError as error:
-        raise InvalidParameterError(f"{word}: {error}") from None
-    if "=" not in words[0]:
-        name, _, value = text.partition(" ")
-        if not value:
+def _cmd(config: ContainerConfig, rest: str) -> ContainerConfig:
+    return replace(config, cmd=_command_line(config, rest))
+
+
+def _entrypoint(config: ContainerConfig, rest: str) -> ContainerConfig:
+    return replace(config, entrypoint=_command_line(config, rest) if rest and words.json_words(rest) != [] else None)
+
+
+def _pairs(config: ContainerConfig, word: str, rest: str) -> list[tuple[str, str]]:
+    """``name=value …``, or ``name value`` where the first word has no ``=``."""
+    parts = words.split(rest)
+    _needs_arguments(word, parts)
+    if "=" not in parts[0]:
+        raw = rest.split(None, 1)
+        if len(raw) < 2:
             raise InvalidParameterError(f"{word} must have two arguments")
-        return [(name, value.strip())]
-    pairs = []
-    for item in words:
-        name, equals, value = item.partition("=")
-        if not equals or not name:
-            raise InvalidParameterError(f'Syntax error - can\'t find = in "{item}". Must be of the form: name=value')
-        pairs.append((name, value))
-    return pairs
+        pairs = [(raw[0], raw[1])]
+    else:
+        for part in parts:
+            if "=" not in part:
+                quoted = part.replace("\\", "\\\\").replace('"', '\\"')
+                raise InvalidParameterError(
+                    f'Syntax error - can\'t find = in "{quoted}". Must be of the form: name=value'
+                )
+        pairs = [(name, value) for name, _, value in (part.partition("=") for part in parts)]
+    values = _variables(config)
+    expanded = [(words.expand(name, values), words.expand(value, values)) for name, value in pairs]
+    if any(not name for name, _ in expanded):
+        raise InvalidParameterError(f"{word} names can not be blank")
+    return expanded
 
 
-def _with_environment(env: list[str], pairs: list[tuple[str, str]]) -> list[str]:
-    values = {item.partition("=")[0]: item for item in env}
-    values.update({name: f"{name}={value}" for name, value in pairs})
-    return list(values.values())
+def _env(config: ContainerConfig, rest: str) -> ContainerConfig:
+    items = {item.partition("=")[0]: item for item in config.env or ()}
+    items.update({name: f"{name}={value}" for name, value in _pairs(config, "ENV", rest)})
+    return replace(config, env=list(items.values()))
 
 
-def _health(text: str) -> HealthConfig:
-    if text.upper() == "NONE":
-        return HealthConfig(test=["NONE"])
-    options: dict[str, int] = {}
-    while text.startswith("--"):
-        option, _, text = text.partition(" ")
-        name, _, value = option[2:].partition("=")
-        if name == "retries" and value.isdecimal():
-            options["retries"] = int(value)
-        elif name in ("interval", "timeout", "start-period") and DURATION.fullmatch(value):
-            hours, minutes, seconds, thousandths = (int(part or 0) for part in DURATION.fullmatch(value).groups())  # type: ignore[union-attr]
-            total = (hours * 3600 + minutes * 60 + seconds) * 1000 + thousandths
-            options[name.replace("-", "_")] = total * 1_000_000
-        else:
+def _label(config: ContainerConfig, rest: str) -> ContainerConfig:
+    return replace(config, labels={**(config.labels or {}), **dict(_pairs(config, "LABEL", rest))})
+
+
+def _expose(config: ContainerConfig, rest: str) -> ContainerConfig:
+    ports = words.expand_words(rest, _variables(config))
+    _needs_arguments("EXPOSE", ports)
+    exposed = {name: {} for port in ports for name in _port_names(port)}  # type: dict[str, dict[str, Any]]
+    return replace(config, exposed_ports={**(config.exposed_ports or {}), **exposed})
+
+
+def _port_names(text: str) -> list[str]:
+    """``80``, ``53/udp`` or ``8000-8010``, as ``port/protocol`` each."""
+    numbers, _, protocol = text.partition("/")
+    protocol = protocol.lower() or "tcp"
+    numbers = numbers.rpartition(":")[2]
+    if not numbers:
+        raise InvalidParameterError(f"No port specified: {text}<empty>")
+    first, dash, last = numbers.partition("-")
+    bounds = (first, last) if dash else (first,)
+    if any(not (bound.isascii() and bound.isdecimal() and int(bound) < 65536) for bound in bounds):
+        raise InvalidParameterError(f"Invalid containerPort: {numbers}")
+    if protocol not in ("tcp", "udp", "sctp"):
+        raise InvalidParameterError(f"Invalid proto: {protocol}")
+    low, high = int(bounds[0]), int(bounds[-1])
+    if high < low:
+        raise InvalidParameterError(f"Invalid containerPort: {numbers}")
+    return [f"{number}/{protocol}" for number in range(low, high + 1)]
+
+
+def _volume(config: ContainerConfig, rest: str) -> ContainerConfig:
+    listed = words.json_words(rest)
+    values = _variables(config)
+    paths = words.expand_words(rest, values) if listed is None else [words.expand(item, values) for item in listed]
+    _needs_arguments("VOLUME", paths)
+    if any(not path.strip() for path in paths):
+        raise InvalidParameterError("VOLUME specified can not be an empty string")
+    return replace(config, volumes={**(config.volumes or {}), **{path.strip(): {} for path in paths}})
+
+
+def _exactly_one(word: str, rest: str, config: ContainerConfig) -> str:
+    if not rest:
+        raise InvalidParameterError(f"{word} requires exactly one argument")
+    return words.expand(rest, _variables(config))
+
+
+def _user(config: ContainerConfig, rest: str) -> ContainerConfig:
+    return replace(config, user=_exactly_one("USER", rest, config))
+
+
+def _workdir(config: ContainerConfig, rest: str) -> ContainerConfig:
+    path = _exactly_one("WORKDIR", rest, config)
+    if not path.startswith("/"):
+        path = posixpath.normpath(posixpath.join("/", config.working_dir, path))
+    return replace(config, working_dir=path)
+
+
+def _stopsignal(config: ContainerConfig, rest: str) -> ContainerConfig:
+    return replace(config, stop_signal=_exactly_one("STOPSIGNAL", rest, config))
+
+
+def _onbuild(config: ContainerConfig, rest: str) -> ContainerConfig:
+    _needs_arguments("ONBUILD", rest)
+    trigger = rest.split(None, 1)[0].upper()
+    if trigger == "ONBUILD":
+        raise InvalidParameterError("Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed")
+    if trigger in ("MAINTAINER", "FROM"):
+        raise InvalidParameterError(f"{trigger} isn't allowed as an ONBUILD trigger")
+    return replace(config, on_build=[*(config.on_build or []), rest])
+
+
+def _healthcheck(config: ContainerConfig, rest: str) -> ContainerConfig:
+    flags: dict[str, str] = {}
+    while rest.startswith("--"):
+        flag, _, rest = rest.partition(" ")
+        name, equals, flags_value = flag[2:].partition("=")
+        if name not in ("interval", "timeout", "start-period", "retries"):
             raise InvalidParameterError(f"Unknown flag: {name}")
-    word, _, rest = text.strip().partition(" ")
-    if word.upper() != "CMD" or not rest:
-        raise InvalidParameterError(f"Unknown type {word!r} in HEALTHCHECK (try CMD)")
-    listed = _json_list(rest)
-    return HealthConfig(test=["CMD", *listed] if listed else ["CMD-SHELL", rest], **options)
+        if not equals:
+            raise InvalidParameterError(f"Missing a value on flag: {name}")
+        flags[name], rest = flags_value, rest.lstrip()
+    kind, _, command = rest.partition(" ")
+    kind, command = kind.upper(), command.strip()
+    _needs_arguments("HEALTHCHECK", kind)
+    if kind == "NONE":
+        if command:
+            raise InvalidParameterError("HEALTHCHECK NONE takes no arguments")
+        return replace(config, healthcheck=HealthConfig(test=["NONE"]))
+    if kind != "CMD":
+        raise InvalidParameterError(f'Unknown type "{kind}" in HEALTHCHECK (try CMD)')
+    listed = words.json_words(command)
+    if not command or listed == []:
+        raise InvalidParameterError("Missing command after HEALTHCHECK CMD")
+    health = HealthConfig(
+        test=["CMD-SHELL", command] if listed is None else ["CMD", *listed],
+        interval=_interval("interval", flags),
+        timeout=_interval("timeout", flags),
+        start_period=_interval("start-period", flags),
+        retries=_retries(flags.get("retries", "")),
+    )
+    return replace(config, healthcheck=health)
+
+
+def _interval(name: str, flags: Mapping[str, str]) -> int:
+    text = flags.get(name, "")
+    if not text:
+        return 0
+    nanoseconds = duration(text)
+    if nanoseconds < LEAST_INTERVAL:
+        raise InvalidParameterError(f'Interval "{name}" cannot be less than 1ms')
+    return nanoseconds
+
+
+def duration(text: str) -> int:
+    """Nanoseconds of a Go duration; InvalidParameterError in Go's words."""
+    negative = text.startswith("-")
+    rest = text[1:] if text[:1] in ("-", "+") else text
+    if rest == "0":
+        return 0
+    total, position = Decimal(0), 0
+    for part in _PART.finditer(rest):
+        if part.start() != position:
+            break
+        if not part[2]:
+            raise InvalidParameterError(f'time: missing unit in duration "{text}"')
+        if part[2] not in UNITS:
+            raise InvalidParameterError(f'time: unknown unit "{part[2]}" in duration "{text}"')
+        total += Decimal(part[1]) * UNITS[part[2]]
+        position = part.end()
+    if not rest or position != len(rest) or total >= 1 << 63:
+        raise InvalidParameterError(f'time: invalid duration "{text}"')
+    return -int(total) if negative else int(total)
+
+
+def _retries(text: str) -> int:
+    if not text:
+        return 0
+    if not re.fullmatch(r"[+-]?[0-9]{1,9}", text):
+        raise InvalidParameterError(f'strconv.ParseInt: parsing "{text}": invalid syntax')
+    if int(text) < 1:
+        raise InvalidParameterError(f"--retries must be at least 1 (not {int(text)})")
+    return int(text)
+
+
+CHANGES: Mapping[str, Change] = {
+    "cmd": _cmd,
+    "entrypoint": _entrypoint,
+    "env": _env,
+    "expose": _expose,
+    "healthcheck": _healthcheck,
+    "label": _label,
+    "onbuild": _onbuild,
+    "stopsignal": _stopsignal,
+    "user": _user,
+    "volume": _volume,
+    "workdir": _workdir,
+}

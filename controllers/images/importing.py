@@ -22,21 +22,22 @@ async def import_tar(
     *,
     architecture: str,
     changes: Sequence[str] = (),
-    message: str = "",
+    message: str = "Imported from -",
+    shown: str = "",
 ) -> Image:
     """Make an image of a tar (compressed or not) and give it a name; Dockerfile lines in ``changes`` configure it.
+
+    ``shown`` is the name as the event of the tagging has it.
 
     InvalidParameterError for a broken tar or a line that cannot be; then nothing is left.
     """
     config = apply(ContainerConfig(), changes)
-    layer = await images.layers.add(open_uncompressed(body), "")
-    with images.layers.pinned([layer.uid]):
+    async with images.layers.added(open_uncompressed(body)) as layer:
         image = configuration.parse(_document(layer, config, architecture, message), {layer.uid: layer.size})
-        shown = reference.familiar if reference else image.uid
         names = [reference] if reference else []
-        events = [image_event(image, "import", shown)]
+        events = [image_event(image, "import")]
         if reference:
-            events.insert(0, image_event(image, "tag", shown))
+            events.insert(0, image_event(image, "tag", shown or reference.familiar))
         return await images.register(image, [layer], names, events)
 
 

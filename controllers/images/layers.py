@@ -13,8 +13,10 @@ import os
 import secrets
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from controllers.archive.helper import Archiver, Unpacked
 from controllers.layout import Layout
@@ -54,7 +56,7 @@ class LayerStore:
         self._layout = layout
         self._store = store
         self._archiver = archiver
-        self._locks: dict[str, asyncio.Lock] = {}
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._pins: Counter[str] = Counter()
 
     @contextmanager
@@ -80,12 +82,26 @@ class LayerStore:
         """A layer that is known."""
         return self._store.layers.get(chain)
 
-    async def add(self, chunks: AsyncIterator[bytes], parent: str, expected: str = "") -> Layer:
+    @asynccontextmanager
+    async def added(self, chunks: AsyncIterator[bytes], parent: str = "") -> AsyncIterator[Layer]:
+        """``add`` for a tar whose digest is not known before; the layer is pinned while the context lasts."""
+        layer = await self._unpack(chunks, parent, "", pin=True)
+        try:
+            yield layer
+        finally:
+            self._pins.subtract([layer.uid])
+            self._pins += Counter()
+        await self.remove([layer])
+
+    async def add(self, chunks: AsyncIterator[bytes], parent: str, expected: str) -> Layer:
         """Unpack an uncompressed tar as the layer over ``parent``; the row to insert with its image.
 
-        With ``expected`` the tar's digest has to be that. Raises InvalidParameterError for a broken tar or another
-        digest, EngineError when the host refuses.
+        The tar's digest has to be ``expected``. The caller has pinned the layer. Raises InvalidParameterError for a
+        broken tar or another digest, EngineError when the host refuses.
         """
+        return await self._unpack(chunks, parent, expected, pin=False)
+
+    async def _unpack(self, chunks: AsyncIterator[bytes], parent: str, expected: str, *, pin: bool) -> Layer:
         temporary = self._layout.layers / f"{NEW}{secrets.token_hex(8)}"
         files = temporary / "diff"
         await asyncio.to_thread(os.makedirs, files, 0o755)
@@ -96,11 +112,13 @@ class LayerStore:
             if expected and unpacked.diff_id != expected:
                 raise InvalidParameterError(f"layers from manifest don't match image configuration: {expected}")
             crashpoint("image.layer.unpacked")
-            return await self._settle(temporary, parent, unpacked)
+            # As dockerd counts: what lies on disk, links included, without what was replaced on the way.
+            size = await self._archiver.usage(files)
+            return await self._settle(temporary, parent, replace(unpacked, size_bytes=size), pin=pin)
         finally:
             await asyncio.shield(self._archiver.remove(temporary))
 
-    async def _settle(self, temporary: Path, parent: str, unpacked: Unpacked) -> Layer:
+    async def _settle(self, temporary: Path, parent: str, unpacked: Unpacked, *, pin: bool) -> Layer:
         chain = chain_id(parent, unpacked.diff_id)
         layer = Layer(
             meta=Meta(uid=chain, name=chain),
@@ -111,7 +129,9 @@ class LayerStore:
             tar_size=unpacked.stream_bytes,
         )
         place = self._layout.layers / layer.directory
-        async with self._locks.setdefault(chain, asyncio.Lock()):
+        async with self._lock(chain):
+            if pin:
+                self._pins.update([chain])
             if (known := self.find(chain)) is not None:
                 return known
             if not place.exists():
@@ -129,10 +149,24 @@ class LayerStore:
     async def remove(self, layers: Iterable[Layer]) -> None:
         """Remove the files of layers that have no row any more. Idempotent."""
         for layer in layers:
-            async with self._locks.setdefault(layer.uid, asyncio.Lock()):
+            async with self._lock(layer.uid):
                 if self.find(layer.uid) is None and not self.is_pinned(layer.uid):
-                    await self._archiver.remove(self._layout.layers / layer.directory)
-                    self._locks.pop(layer.uid, None)
+                    await self._remove(self._layout.layers / layer.directory)
+
+    async def _remove(self, directory: Path) -> None:
+        """Out of the way first, so that nobody ever takes half a layer for a whole one."""
+        doomed = directory.with_name(f"{NEW}{secrets.token_hex(8)}")
+        try:
+            await asyncio.to_thread(os.rename, directory, doomed)
+        except FileNotFoundError:
+            return
+        await self._archiver.remove(doomed)
+
+    def _lock(self, chain: str) -> asyncio.Lock:
+        lock = self._locks.get(chain)
+        if lock is None:
+            lock = self._locks[chain] = asyncio.Lock()
+        return lock
 
     async def collect(self) -> None:
         """Remove what a crash left: unfinished layers and those that no row knows. For the daemon's start."""

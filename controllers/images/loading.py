@@ -13,6 +13,7 @@ import stat
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ LARGEST_DOCUMENT = 8 << 20
 REF_NAME = "io.containerd.image.name"
 OCI_REF_NAME = "org.opencontainers.image.ref.name"
 
-OnLayer = Callable[[str], Awaitable[None]]
+OnLayer = Callable[[str, int, int], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ class Loaded:
 
     image: Image
     names: tuple[references.Reference, ...]
+    replaced: tuple[tuple[references.Reference, str], ...] = ()
+    """Names that another image had till now, with that image's id."""
 
 
 class _ManifestEntry(msgspec.Struct, rename="pascal"):
@@ -71,7 +74,7 @@ class _Document(msgspec.Struct, rename="camel"):
 
 
 async def load(images: ImageService, archiver: Archiver, body: AsyncIterator[bytes], on_layer: OnLayer) -> list[Loaded]:
-    """Load all images of a tar; ``on_layer`` hears the diff id of each layer that is new.
+    """Load all images of a tar; ``on_layer`` hears the diff id of each layer that is new, with bytes done and to do.
 
     InvalidParameterError for an archive that holds no image, or a broken one; images before the broken one stay.
     """
@@ -180,25 +183,29 @@ async def _load_one(images: ImageService, directory: Path, entry: Entry, on_laye
             for path, diff_id, chain in zip(entry.layers, image.spec.diff_ids, chains, strict=True):
                 layer = images.layers.find(chain)
                 if layer is None:
-                    await on_layer(diff_id)
                     parent = layers[-1].uid if layers else ""
-                    layer = await images.layers.add(open_uncompressed(_chunks(directory, path)), parent, diff_id)
+                    chunks = _chunks(directory, path, partial(on_layer, diff_id))
+                    layer = await images.layers.add(open_uncompressed(chunks), parent, diff_id)
                 layers.append(layer)
             image = configuration.parse(raw, {layer.uid: layer.size for layer in layers})
-            events = [image_event(image, "load", names[0].familiar if names else image.uid)]
-            return Loaded(await images.register(image, layers, names, events), names)
+            replaced = tuple((name, uid) for name in names if (uid := images.holder(name)) not in ("", image.uid))
+            image = await images.register(image, layers, names, [image_event(image, "load")])
+            return Loaded(image, names, replaced)
     except EngineError:
         await images.layers.remove(layers)
         raise
 
 
-async def _chunks(directory: Path, name: str) -> AsyncIterator[bytes]:
+async def _chunks(directory: Path, name: str, told: Callable[[int, int], Awaitable[None]]) -> AsyncIterator[bytes]:
     try:
         descriptor = await asyncio.to_thread(_open, directory, name)
     except OSError as error:
         raise InvalidParameterError(f"invalid archive: {name}: {error.strerror}") from None
     try:
+        total, done = os.fstat(descriptor).st_size, 0
         while data := await asyncio.to_thread(os.read, descriptor, CHUNK):
+            done += len(data)
+            await told(done, total)
             yield data
     finally:
         os.close(descriptor)

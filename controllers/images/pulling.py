@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 from controllers.archive.compression import open_uncompressed
 from controllers.images import configuration
@@ -15,10 +16,10 @@ from controllers.images.references import Reference
 from controllers.images.registry import blobs, manifests, platforms
 from controllers.images.registry.authentication import Credentials
 from controllers.images.registry.blobs import Announce, Blobs
-from controllers.images.registry.client import Document, RegistryClient
+from controllers.images.registry.client import RegistryClient
 from controllers.images.registry.endpoints import endpoints
 from controllers.images.registry.failures import UnreachableError, translated
-from controllers.images.registry.manifests import Descriptor, Index
+from controllers.images.registry.manifests import Descriptor, Index, Manifest
 from controllers.images.registry.platforms import Platform
 from controllers.images.service import ImageService
 from controllers.images.transfers import Transfers
@@ -140,43 +141,34 @@ class Puller:
         """True when the reference means another image than before."""
         reference = pull.reference
         document = await client.manifest(reference.digest or reference.tag)
+        parsed = manifests.parse(document.data, document.media_type)
         pull.board.say(
             {
                 "status": f"Pulling from {reference.path}",
                 "id": reference.familiar if reference.digest else reference.tag,
             }
         )
-        image = await self._image(client, document, pull)
         names = [replace(reference, tag="", digest=document.digest)]
         if not reference.digest:
             names.append(reference)
-        before = self._store.references.by_name(names[-1].full)
-        newer = before is None or before.image != image.uid
-        await self._name(image, names, reference)
+        before = self._images.holder(names[-1])
+        image = await self._image(client, parsed, pull, names)
         pull.board.say({"status": f"Digest: {document.digest}"})
-        return newer
+        return image.uid != before
 
-    async def _name(self, image: Image, names: list[Reference], reference: Reference) -> None:
-        event = Event(
-            type="image",
-            action="pull",
-            actor=reference.familiar,
-            attributes={**(image.spec.config.labels or {}), "name": reference.familiar_name},
-        )
-        await self._images.register(image, [], names, [event])
-
-    async def _image(self, client: RegistryClient, document: Document, pull: _Pull) -> Image:
-        parsed = manifests.parse(document.data, document.media_type)
+    async def _image(
+        self, client: RegistryClient, parsed: Manifest | Index, pull: _Pull, names: list[Reference]
+    ) -> Image:
         if isinstance(parsed, Index):
-            chosen = parsed.choose(pull.platform)
-            document = await client.manifest(chosen.digest)
+            document = await client.manifest(parsed.choose(pull.platform).digest)
             parsed = manifests.parse(document.data, document.media_type)
             if isinstance(parsed, Index):
                 raise EngineError("an index may not stand in an index")
         known = self._store.images.get(parsed.config.digest)
         if known is not None:
-            return known
-        raw = await client.document(parsed.config.digest, parsed.config.size)
+            raw = known.spec.raw_config.encode()
+        else:
+            raw = await client.document(parsed.config.digest, parsed.config.size)
         image = configuration.parse(raw)
         if image.spec.os not in ("", "linux"):
             raise EngineError(f'image operating system "{image.spec.os}" cannot be used on this platform')
@@ -185,10 +177,12 @@ class Puller:
         unpacked: list[Layer] = []
         try:
             with self._images.layers.pinned(image.spec.chain_ids):
-                layers = await self._layers(client, image, parsed.layers, pull.board, unpacked)
+                layers = await self._layers(
+                    client, image, parsed.layers, pull.board if known is None else None, unpacked
+                )
                 crashpoint("image.pull.unpacked")
-                sizes = {layer.uid: layer.size for layer in layers}
-                return await self._images.register(configuration.parse(raw, sizes), layers, [])
+                image = configuration.parse(raw, {layer.uid: layer.size for layer in layers})
+                return await self._images.register(image, layers, names, [_event(image, pull.reference)])
         except BaseException:
             # Those that have a row by now, or that another pull wants, stay.
             with suppress(EngineError):
@@ -200,10 +194,14 @@ class Puller:
         client: RegistryClient,
         image: Image,
         descriptors: Sequence[Descriptor],
-        board: Board,
+        shown: Board | None,
         unpacked: list[Layer],
     ) -> list[Layer]:
-        """All layers of an image; the new ones are put into ``unpacked`` as they come."""
+        """All layers of an image; the new ones are put into ``unpacked`` as they come.
+
+        Without a board nothing is shown: an image that is known needs no fetching, unless it goes at this moment.
+        """
+        board = shown or Board(_Silence())
         parent = ""
         found: list[Layer] = []
         fetchers: list[Callable[[], Awaitable[Layer]]] = []
@@ -233,6 +231,22 @@ class Puller:
             return layer
 
         return await self._transfers.layer(place.chain, short(blob.digest), board, work)
+
+
+class _Silence:
+    """Progress that nobody reads."""
+
+    async def line(self, value: Any) -> None:
+        return None
+
+    async def status(self, status: str, identity: str = "", current: int = 0, total: int = 0) -> None:
+        return None
+
+
+def _event(image: Image, reference: Reference) -> Event:
+    """The event of a pull, whose actor is the reference."""
+    attributes = {**(image.spec.config.labels or {}), "name": reference.familiar_name}
+    return Event(type="image", action="pull", actor=reference.familiar, attributes=attributes)
 
 
 @asynccontextmanager

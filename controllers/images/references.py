@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 
 from store.errors import InvalidParameterError
 
@@ -17,6 +18,7 @@ _DIGEST = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:[+._-][A-Za-z][A-Za-z0-9]*)*:[0-9a
 IDENTIFIER = re.compile(r"[0-9a-f]{64}")
 SHA256 = re.compile(r"sha256:[0-9a-f]{64}")
 LONGEST_NAME = 255
+_GROUP = re.compile(r"(\^?)((?:[^\]\\]|\\.)+)\]")
 
 
 @dataclass(frozen=True)
@@ -101,11 +103,62 @@ def _split_registry(text: str) -> tuple[str, str]:
 
 def join(repository: str, tag: str) -> Reference:
     """A reference from a repository and a tag (or digest) given apart, as the API has them."""
-    if not tag:
-        return parse(repository).tagged()
-    separator = "@" if ":" in tag else ":"
     base = parse(repository)
-    return parse(base.name + separator + tag)
+    if not tag:
+        return base.tagged()
+    if ":" in tag:
+        return parse(f"{base.name}@{tag}")
+    if not _TAG.fullmatch(tag):
+        raise InvalidParameterError("invalid tag format")
+    return replace(base, tag=tag)
+
+
+def join_shown(repository: str, tag: str) -> str:
+    """What ``join`` is given, as dockerd shows it in the event of a tagging: without the tag that was left out."""
+    return join(repository, tag).familiar if tag else parse(repository).familiar
+
+
+def matches(pattern: str, familiar: str) -> bool:
+    """Whether a familiar reference, or its name alone, fits a pattern as Go's ``path.Match`` has them.
+
+    InvalidParameterError for a pattern that is none.
+    """
+    expression = _translated(pattern)
+    return any(expression.fullmatch(text) for text in (familiar, parse(familiar).familiar_name))
+
+
+@cache
+def _translated(pattern: str) -> re.Pattern[str]:
+    expression, position = "", 0
+    while position < len(pattern):
+        character = pattern[position]
+        position += 1
+        if character == "*":
+            expression += "[^/]*"
+        elif character == "?":
+            expression += "[^/]"
+        elif character == "[":
+            group = _GROUP.match(pattern, position)
+            if group is None:
+                raise _broken_pattern()
+            inner = re.sub(r"([\[\]&|~])", r"\\\1", re.sub(r"\\(.)", r"\1", group[2]))
+            expression += f"[{'^/' if group[1] else ''}{inner}]"
+            position = group.end()
+        elif character == "\\":
+            if position == len(pattern):
+                raise _broken_pattern()
+            expression += re.escape(pattern[position])
+            position += 1
+        else:
+            expression += re.escape(character)
+    try:
+        return re.compile(expression, re.DOTALL)
+    except re.error:
+        raise _broken_pattern() from None
+
+
+def _broken_pattern() -> InvalidParameterError:
+    return InvalidParameterError("syntax error in pattern")
 
 
 def stored(full: str) -> Reference:

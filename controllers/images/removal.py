@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from controllers.images import references
 from controllers.images.service import ImageService, image_event
@@ -39,7 +40,7 @@ class Remover:
         image = self._images.get(text)
         by_id = image.uid.removeprefix("sha256:").startswith(text.removeprefix("sha256:"))
         reference = None if by_id else references.parse(text).tagged()
-        removed = await self._store.commit(lambda tx: self._change(tx, image, reference, force))
+        removed = await self._store.commit(lambda tx: self._change(tx, image, reference, force, text))
         await self._finish(removed)
         return removed
 
@@ -50,7 +51,9 @@ class Remover:
             if not wanted(image) or self._store.containers.where("image", image.uid):
                 continue
             try:
-                removed = await self._store.commit(lambda tx, image=image: self._change(tx, image, None, True))  # type: ignore[misc]
+                removed = await self._store.commit(
+                    partial(self._change, image=image, reference=None, force=True, text=image.uid)
+                )
             except (ConflictError, NotFoundError):
                 continue
             await self._finish(removed)
@@ -63,7 +66,9 @@ class Remover:
         crashpoint("image.remove.committed")
         await self._images.layers.remove(removed.layers)
 
-    def _change(self, tx: Transaction, image: Image, reference: references.Reference | None, force: bool) -> Removed:
+    def _change(
+        self, tx: Transaction, image: Image, reference: references.Reference | None, force: bool, text: str
+    ) -> Removed:
         removed = Removed()
         if tx.get(Image, image.uid) is None:
             raise NotFoundError(f"No such image: {image.uid}")
@@ -75,7 +80,7 @@ class Remover:
             last = len(tags) <= 1
             if last and users and not force:
                 raise ConflictError(
-                    f'conflict: unable to remove repository reference "{reference.familiar}" (must force) - '
+                    f'conflict: unable to remove repository reference "{text}" (must force) - '
                     f"container {users[0].uid[:12]} is using its referenced image {short}"
                 )
             taken = [row for row in rows if row.name == reference.full]

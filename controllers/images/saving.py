@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 import msgspec
 
+from controllers.archive.pipes import read_chunks, wide_pipe
 from controllers.images import references
 from controllers.images.service import ImageService
 from store.errors import NotFoundError
 from store.objects import Image, Layer
 
-CHUNK = 1 << 20
 BLOCK = 512
 
 
@@ -35,7 +35,7 @@ def resolve(images: ImageService, texts: Sequence[str]) -> list[Wanted]:
         image = images.find(text)
         repository = _repository(images, text)
         if image is None and not repository:
-            raise NotFoundError(f"No such image: {images.display(text)}")
+            raise NotFoundError(f"No such image: {text}")
         if repository:
             for uid, reference in repository:
                 found.setdefault(uid, []).append(reference)
@@ -120,7 +120,7 @@ async def _layer(images: ImageService, layer: Layer) -> AsyncIterator[bytes]:
 
 async def tar_chunks(images: ImageService, layer: Layer) -> AsyncIterator[bytes]:
     """A layer's tar as it came. EngineError when its files are damaged."""
-    reader, writer = os.pipe2(os.O_CLOEXEC)
+    reader, writer = wide_pipe()
 
     async def write() -> None:
         try:
@@ -130,7 +130,7 @@ async def tar_chunks(images: ImageService, layer: Layer) -> AsyncIterator[bytes]
 
     writing = asyncio.ensure_future(write())
     try:
-        while chunk := await asyncio.to_thread(os.read, reader, CHUNK):
+        async for chunk in read_chunks(reader):
             yield chunk
         await writing
     finally:

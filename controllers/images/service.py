@@ -93,6 +93,11 @@ class ImageService:
             (digests if reference.digest else tags).append(reference.familiar)
         return sorted(tags), sorted(digests)
 
+    def holder(self, reference: references.Reference) -> str:
+        """The id of the image that has this very name; empty when none has."""
+        row = self._store.references.by_name(reference.full)
+        return row.image if row is not None else ""
+
     def tags_of(self, repository: str) -> list[tuple[str, references.Reference]]:
         """The tags of a repository (its full name), each with its image's id."""
         found = []
@@ -125,14 +130,14 @@ class ImageService:
         crashpoint("image.register.committed")
         return found
 
-    async def tag(self, image: Image, reference: references.Reference) -> None:
-        """Give an image a name. NotFoundError when it has just gone."""
+    async def tag(self, image: Image, reference: references.Reference, shown: str) -> None:
+        """Give an image a name, told in the event as ``shown``. NotFoundError when the image has just gone."""
 
         def change(tx: Transaction) -> None:
             if tx.get(Image, image.uid) is None:
                 raise NotFoundError(f"No such image: {image.uid}")
             name(tx, reference, image.uid)
-            tx.emit(image_event(image, "tag", reference.familiar))
+            tx.emit(image_event(image, "tag", shown))
 
         await self._store.commit(change)
         crashpoint("image.tag.committed")

@@ -24,7 +24,7 @@ class DockerStruct(msgspec.Struct, frozen=True, kw_only=True, rename=docker_name
     """A struct whose encoded names are Docker's."""
 
 
-class HealthConfig(DockerStruct, frozen=True, kw_only=True):
+class HealthConfig(DockerStruct, frozen=True, kw_only=True, omit_defaults=True):
     """A health check; durations in nanoseconds, 0 means inherit."""
 
     test: list[str] | None = None
