@@ -117,7 +117,7 @@ def lease_endpoint(
         endpoint_id=endpoint_id,
         ipv4_address=address,
         prefix_length=ipam.subnet_of(pool).prefixlen,
-        gateway="" if network.spec.internal else pool.gateway,
+        gateway=pool.gateway,
         mac_address=spec.mac_address.lower() or ipam.mac_for(address),
         interface=interface,
         host_interface=link_prefix + _short(endpoint_id),

@@ -183,13 +183,15 @@ class NetworkService:
 
     def _interfaces(self, endpoints: Mapping[str, EndpointStatus]) -> list[Interface]:
         found = []
-        routed = False
-        for endpoint in endpoints.values():
-            network = self._store.networks.get(endpoint.network)
-            if network is None or not endpoint.ipv4_address:
-                continue
-            gateway = "" if routed else endpoint.gateway
-            routed = routed or bool(endpoint.gateway)
+        networks = {
+            name: network
+            for name, endpoint in endpoints.items()
+            if endpoint.ipv4_address and (network := self._store.networks.get(endpoint.network)) is not None
+        }
+        # Of an internal network the gateway leads nowhere, but as with dockerd it is there if there is no other.
+        routed = leasing.gateway_of({name: endpoints[name] for name in networks}, networks) or next(iter(networks), "")
+        for name, network in networks.items():
+            endpoint = endpoints[name]
             found.append(
                 Interface(
                     name=endpoint.interface,
@@ -197,7 +199,7 @@ class NetworkService:
                     bridge=network.spec.bridge,
                     address=endpoint.ipv4_address,
                     prefix_length=endpoint.prefix_length,
-                    gateway=gateway,
+                    gateway=endpoint.gateway if name == routed else "",
                     mac_address=endpoint.mac_address,
                     mtu=creating.mtu(network.spec.options),
                     isolated=not creating.flag(network.spec.options, creating.ENABLE_ICC, True),
