@@ -215,10 +215,13 @@ async def _attached(engine: Engine, call: Call, container: Container, client: Cl
 
 async def _connect(engine: Engine, container: Container, client: Client) -> driver.AttachConnection | None:
     """The container's streams: at once when it runs, else from its next start; None when the client goes before it."""
-    if container.running:
-        connection = await driver.connect(engine.layout, container.uid)
-        await _tell(engine, container, "attach")
-        return connection
+    # A start that is on its way has connected those who waited already, and the store does not know yet.
+    if container.running or engine.runtime.find(container.uid) is not None:
+        with contextlib.suppress(ConflictError):
+            connection = await driver.connect(engine.layout, container.uid)
+            await _tell(engine, container, "attach")
+            return connection
+        return None
     starting = asyncio.ensure_future(engine.runtime.attachments.next_start(container.uid))
     leaving = asyncio.ensure_future(client.wait_lost())
     try:

@@ -7,6 +7,8 @@ from apiserver.dispatch import Route
 from apiserver.routes import (
     container_figures,
     container_files,
+    container_io,
+    container_io,
     container_life,
     container_list,
     containers,
@@ -29,6 +31,7 @@ MODULES = (
     disk_usage,
     container_list,
     container_life,
+    container_io,
     container_figures,
     container_files,
     images,
