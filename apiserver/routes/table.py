@@ -8,7 +8,6 @@ from apiserver.routes import (
     container_figures,
     container_files,
     container_io,
-    container_io,
     container_life,
     container_list,
     containers,
