@@ -127,7 +127,7 @@ def _port_names(text: str) -> list[str]:
 def _volume(config: ContainerConfig, rest: str) -> ContainerConfig:
     listed = words.json_words(rest)
     values = _variables(config)
-    paths = words.expand_words(rest, values) if listed is None else [words.expand(item, values) for item in listed]
+    paths = [words.expand(item, values) for item in (words.split(rest) if listed is None else listed)]
     _needs_arguments("VOLUME", paths)
     if any(not path.strip() for path in paths):
         raise InvalidParameterError("VOLUME specified can not be an empty string")

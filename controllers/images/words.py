@@ -100,7 +100,7 @@ class _Expansion:
             else:
                 found += character
         if end:
-            raise InvalidParameterError("syntax error: missing '}'")
+            raise InvalidParameterError("unexpected end of statement while looking for matching }")
         return found
 
     def _single(self) -> str:
@@ -140,6 +140,8 @@ class _Expansion:
             self._at += 2
             other = self.until("}")
             value = (value or other) if wanted else (other if value else "")
+        elif self._at >= len(self._text):
+            raise InvalidParameterError("missing ':' in substitution")
         elif not self._text.startswith("}", self._at):
             raise InvalidParameterError(f"unsupported modifier ({self._text[self._at : self._at + 2]}) in substitution")
         self._at += 1
@@ -155,7 +157,11 @@ class _Expansion:
 
 def expand(text: str, values: Mapping[str, str]) -> str:
     """The text without its quotes and backslashes, with ``$NAME``, ``${NAME}``, ``${NAME:-x}`` and ``${NAME:+x}``."""
-    return _Expansion(text, values).until("")
+    try:
+        return _Expansion(text, values).until("")
+    except InvalidParameterError as error:
+        quoted = text.replace("\\", "\\\\").replace('"', '\\"')
+        raise InvalidParameterError(f'failed to process "{quoted}": {error}') from None
 
 
 def expand_words(text: str, values: Mapping[str, str]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -34,6 +35,8 @@ class _Partial:
         self.size = 0
         self.file: BinaryIO = open(path, "a+b", buffering=0)  # noqa: SIM115 — as long as the download
         self._hash = hashlib.sha256()
+        # A cancelled caller does not stop its thread, and must not close the file under it.
+        self._busy = threading.Lock()
         self.file.seek(0)
         while chunk := self.file.read(CHUNK):
             self._hash.update(chunk)
@@ -41,17 +44,24 @@ class _Partial:
 
     def restart(self) -> None:
         """Forget what is there."""
-        self.file.truncate(0)
-        self._hash = hashlib.sha256()
-        self.size = 0
+        with self._busy:
+            self.file.truncate(0)
+            self._hash = hashlib.sha256()
+            self.size = 0
 
     def write(self, data: bytes) -> None:
         """Add some bytes."""
-        self._hash.update(data)
-        view = memoryview(data)
-        while view:
-            view = view[self.file.write(view) :]
-        self.size += len(data)
+        with self._busy:
+            self._hash.update(data)
+            view = memoryview(data)
+            while view:
+                view = view[self.file.write(view) :]
+            self.size += len(data)
+
+    def close(self) -> None:
+        """Close the file when nobody writes any more."""
+        with self._busy:
+            self.file.close()
 
     @property
     def digest(self) -> str:
@@ -116,7 +126,7 @@ class Blobs:
         except OSError as error:
             raise EngineError(f"{path}: {error.strerror or error}") from None
         finally:
-            partial.file.close()
+            partial.close()
         announce("Download complete", 0, 0)
         return path
 
@@ -145,16 +155,20 @@ class Blobs:
             if start not in (0, partial.size):
                 raise InterruptedDownloadError("the registry sent another range than was asked for")
             pending = bytearray()
-            async for chunk in chunks:
-                pending += chunk
-                if partial.size + len(pending) > blob.size:
-                    await asyncio.to_thread(partial.restart)
-                    raise EngineError(f"filesystem layer verification failed for digest {blob.digest}")
-                if len(pending) >= CHUNK or partial.size + len(pending) == blob.size:
-                    await asyncio.to_thread(partial.write, bytes(pending))
-                    pending.clear()
-                announce("Downloading", partial.size + len(pending), blob.size)
-            if pending:
+            try:
+                async for chunk in chunks:
+                    pending += chunk
+                    if partial.size + len(pending) > blob.size:
+                        pending.clear()
+                        await asyncio.to_thread(partial.restart)
+                        raise EngineError(f"filesystem layer verification failed for digest {blob.digest}")
+                    if len(pending) >= CHUNK:
+                        data = bytes(pending)
+                        pending.clear()
+                        await asyncio.to_thread(partial.write, data)
+                    announce("Downloading", partial.size + len(pending), blob.size)
+            finally:
+                # Also when the connection breaks or the client leaves: the next try goes on from here.
                 await asyncio.to_thread(partial.write, bytes(pending))
 
 
