@@ -138,7 +138,7 @@ class Connection(web.RequestHandler):
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """A client may close its writing side and still read; one that is gone for good looks the same for a while."""
         transport = self.transport
-        if transport is None or not self._head.complete or transport.get_extra_info("sslcontext") is not None:
+        if transport is None or not self._head.complete:
             return None
         self.keep_alive(False)
         if self._head.upgrade:

@@ -39,11 +39,22 @@ class Listener:
         self.socket.close()
 
 
+def check_endpoint(endpoint: Endpoint, settings: Settings) -> None:
+    """Raises ConfigError for what could not be bound whatever the machine's state; changes nothing."""
+    if endpoint.scheme == "https":
+        tls_context(settings)
+    if endpoint.scheme == "unix":
+        if len(os.fsencode(endpoint.path)) > 107:
+            raise ConfigError(f"--socket-path {endpoint.path}: the path of a unix socket has at most 107 bytes")
+        _group_id(settings.socket_group)
+
+
 def bind(endpoint: Endpoint, settings: Settings) -> list[Listener]:
     """Binds an endpoint (a host name may have several addresses).
 
     Raises ConfigError with one line for people: in use, not allowed, no such group.
     """
+    check_endpoint(endpoint, settings)
     if endpoint.scheme == "unix":
         return [Listener(endpoint, _bind_unix(endpoint.path, settings.socket_group))]
     tls = tls_context(settings) if endpoint.scheme == "https" else None
@@ -107,9 +118,7 @@ def unix_socket_in_use(path: Path) -> bool:
 
 
 def _bind_unix(path: Path, group: str) -> socket.socket:
-    if len(os.fsencode(path)) > 107:
-        raise ConfigError(f"--socket-path {path}: the path of a unix socket has at most 107 bytes")
-    gid = _group_id(group) if group else -1
+    gid = _group_id(group)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() or path.is_symlink():
@@ -133,6 +142,8 @@ def _bind_unix(path: Path, group: str) -> socket.socket:
 
 
 def _group_id(group: str) -> int:
+    if not group:
+        return -1
     if group.isdigit():
         return int(group)
     try:

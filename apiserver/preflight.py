@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from apiserver.config import ConfigError, Endpoint, Settings, split_address
-from apiserver.listeners import unix_socket_in_use
+from apiserver.listeners import check_endpoint, unix_socket_in_use
 
 LOCK_NAME = "lock"
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -70,6 +70,17 @@ def _cgroups(_: Settings) -> Iterator[str]:
         yield "no cgroups are mounted below /sys/fs/cgroup: mount cgroup2 there"
 
 
+def _database(settings: Settings) -> Iterator[str]:
+    if not settings.database_url:
+        return
+    from store.database import DatabaseError, parsed
+
+    try:
+        parsed(settings.database_url)
+    except DatabaseError as error:
+        yield f"--database-url: {error}"
+
+
 def _data_root(settings: Settings) -> Iterator[str]:
     lock = settings.data_root / LOCK_NAME
     try:
@@ -90,6 +101,11 @@ def _listening(settings: Settings) -> Iterator[str]:
         yield str(error)
         return
     for endpoint in endpoints:
+        try:
+            check_endpoint(endpoint, settings)
+        except ConfigError as error:
+            yield str(error)
+            continue
         if endpoint.scheme == "unix" and "LISTEN_FDS" not in os.environ and unix_socket_in_use(endpoint.path):
             yield f"{endpoint.path} is in use by another server: stop it or choose another --socket-path"
         elif endpoint.scheme in ("http", "https"):
@@ -163,6 +179,7 @@ _CHECKS: tuple[Callable[[Settings], Iterator[str]], ...] = (
     _overlayfs,
     _nftables,
     _cgroups,
+    _database,
     _data_root,
     _listening,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 from aiohttp import web
 
@@ -14,6 +15,7 @@ from apiserver.dispatch import Route
 from apiserver.frontend import Frontend, add_headers
 from apiserver.listeners import BACKLOG, Listener, adopt, bind, tls_context
 from apiserver.notify import activated_sockets
+from apiserver.tls import TlsProtocol
 
 log = logging.getLogger(__name__)
 
@@ -154,8 +156,11 @@ class Server:
                 lingering_time=_LINGERING,
             )
 
+        if listener.tls is not None:
+            secure = partial(TlsProtocol, listener.tls, connect, limits.read_timeout)
+            return await loop.create_server(secure, sock=listener.socket, backlog=BACKLOG)
         if tcp:
-            return await loop.create_server(connect, sock=listener.socket, ssl=listener.tls, backlog=BACKLOG)
+            return await loop.create_server(connect, sock=listener.socket, backlog=BACKLOG)
         return await loop.create_unix_server(connect, sock=listener.socket, backlog=BACKLOG)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:

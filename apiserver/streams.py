@@ -106,7 +106,7 @@ class Connection(asyncio.Protocol):
         self._ended = True
         self._arrived.set()
         self._check_hangup()
-        return self._transport.get_extra_info("sslcontext") is None
+        return True
 
     def _check_hangup(self) -> None:
         """Nothing wakes a loop that has read the end of a socket when that socket is later closed altogether."""

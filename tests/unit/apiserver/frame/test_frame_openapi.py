@@ -41,7 +41,7 @@ ROUTES = [
 async def document() -> dict[str, Any]:
     response = await documentation.routes(ROUTES)[0].handler(None)  # type: ignore[arg-type]
     assert isinstance(response, web.Response)
-    return msgspec.json.decode(response.body)  # type: ignore[arg-type]
+    return msgspec.json.decode(response.body, type=dict[str, Any])  # type: ignore[arg-type]
 
 
 @pytest.fixture

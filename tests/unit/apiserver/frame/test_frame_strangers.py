@@ -138,3 +138,56 @@ async def test_new_certificates_are_used_after_a_reload(start: Starter, authorit
     with pytest.raises(ConfigError):
         client.server.reload_certificates()
     assert b" 200 OK" in await ask_securely(client, other, None)
+
+
+async def test_over_tls_megabytes_pass_both_ways_whole(start: Starter, authority: Authority) -> None:
+    client = await start(**secure(authority, authority.issue("server"), mutual=False))
+    context = ssl.create_default_context(cafile=str(authority.path))
+    port = client.server.listeners[0].endpoint.port
+    reader, writer = await asyncio.open_connection("localhost", port, ssl=context)
+    writer.write(b"POST /echo HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n")
+    await reader.readuntil(b"\r\n\r\n")
+    sent = 5_000_000
+    sending = asyncio.create_task(_send(writer, b"a" * sent))
+    received = 0
+    while received < sent:
+        received += (await asyncio.wait_for(reader.read(65536), 20)).count(b"a")
+    await sending
+    assert received == sent
+    writer.close()
+
+
+async def _send(writer: asyncio.StreamWriter, data: bytes) -> None:
+    writer.write(data)
+    await writer.drain()
+
+
+async def test_over_tls_what_follows_a_clients_farewell_still_arrives(start: Starter, authority: Authority) -> None:
+    client = await start(**secure(authority, authority.issue("server"), mutual=False))
+    context = ssl.create_default_context(cafile=str(authority.path))
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(incoming, outgoing, server_hostname="localhost")
+    reader, writer = await asyncio.open_connection("127.0.0.1", client.server.listeners[0].endpoint.port)
+
+    async def exchange() -> bool:
+        writer.write(outgoing.read())
+        data = await asyncio.wait_for(reader.read(65536), 20)
+        incoming.write(data)
+        return bool(data)
+
+    while True:
+        try:
+            tls.do_handshake()
+            break
+        except ssl.SSLWantReadError:
+            await exchange()
+    tls.write(b"POST /echo HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\nabc")
+    with contextlib.suppress(ssl.SSLError):
+        tls.unwrap()
+    received = b""
+    while await exchange():
+        # After its own farewell OpenSSL reads no more, so what came is known by its size alone.
+        received += incoming.read()
+    # The head, the echo of what was sent and the handler's last word: more than an empty farewell.
+    assert len(received) > 250
+    writer.close()

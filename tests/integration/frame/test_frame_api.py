@@ -1,0 +1,189 @@
+"""The frame of the API on the real daemon, beside dockerd where both must say the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.support.engine import Engine
+from tests.support.peer import Peer
+from tests.unit.apiserver.frame.certificates import Authority
+
+pytestmark = pytest.mark.host
+
+
+@pytest.mark.parametrize("version", ["", "/v1.24", "/v1.41"])
+def test_a_ping_is_dockerds(engine: Engine, peer: Peer, version: str) -> None:
+    for method in ("GET", "HEAD"):
+        ours, theirs = (daemon.request(method, f"{version}/_ping") for daemon in (engine, peer))
+        assert (ours.status, ours.body) == (theirs.status, theirs.body)
+        for header in ("api-version", "ostype", "docker-experimental", "cache-control", "pragma", "content-type"):
+            assert ours.headers[header] == theirs.headers[header]
+
+
+def shape(value: Any) -> Any:
+    """What kind of value it is, and for objects of what fields."""
+    if isinstance(value, dict):
+        return {key: shape(inner) for key, inner in value.items()}
+    return type(value).__name__
+
+
+@pytest.mark.parametrize("version", ["", "/v1.24"])
+def test_the_info_has_all_of_dockerds_fields_with_values_of_their_kind(
+    engine: Engine, peer: Peer, version: str
+) -> None:
+    ours, theirs = (daemon.request("GET", f"{version}/info").json() for daemon in (engine, peer))
+    # Which runtimes there are, and what there is to warn of, is each one's own.
+    for info in (ours, theirs):
+        del info["Runtimes"], info["Warnings"]
+    assert shape(ours) == shape(theirs)
+    for field in (
+        "Driver", "DriverStatus", "MemoryLimit", "SwapLimit", "KernelMemory", "CpuCfsPeriod", "CpuCfsQuota", "CPUShares",
+        "CPUSet", "PidsLimit", "OomKillDisable", "LoggingDriver", "CgroupDriver", "CgroupVersion",
+        "KernelVersion",
+        "OperatingSystem", "OSVersion", "OSType", "Architecture", "IndexServerAddress", "RegistryConfig", "NCPU",
+        "MemTotal", "Name", "DefaultRuntime", "Swarm", "SecurityOptions",
+    ):  # fmt: skip
+        assert ours[field] == theirs[field], field
+
+
+def test_the_info_counts_what_there_is(engine: Engine) -> None:
+    before = engine.request("GET", "/info").json()
+    engine.run("-d", "busybox", "sleep", "600")
+    engine.docker("create", "busybox")
+    after = engine.request("GET", "/info").json()
+    assert after["Containers"] - before["Containers"] == 2
+    assert after["ContainersRunning"] - before["ContainersRunning"] == 1
+    assert after["ContainersStopped"] - before["ContainersStopped"] == 1
+    assert after["ID"] == before["ID"]
+
+
+def test_the_version_has_dockerds_fields(engine: Engine, peer: Peer) -> None:
+    ours, theirs = (daemon.request("GET", "/version").json() for daemon in (engine, peer))
+    assert set(ours) == set(theirs)
+    assert set(theirs["Components"][0]["Details"]) <= set(ours["Components"][0]["Details"])
+    assert (ours["MinAPIVersion"], ours["ApiVersion"]) == ("1.24", "1.41")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/nope"),
+        ("GET", "/v1.41/nope"),
+        ("GET", "/v1.42/info"),
+        ("GET", "/v2.0/info"),
+        ("GET", "/v1.41.2/info"),
+        ("GET", "/containers/json/"),
+        ("GET", "//info"),
+        ("GET", "/containers/../info"),
+        ("GET", "/containers/json?%zz"),
+        ("GET", '/containers/json?filters={"bogus":["x"]}'.replace('"', "%22")),
+        ("OPTIONS", "/info"),
+    ],
+)
+def test_what_is_no_operation_is_answered_as_by_dockerd(engine: Engine, peer: Peer, method: str, path: str) -> None:
+    ours, theirs = (daemon.request(method, path) for daemon in (engine, peer))
+    assert (ours.status, ours.body.rstrip()) == (theirs.status, theirs.body.rstrip())
+
+
+@pytest.mark.parametrize(
+    "body", [b"{bad", b"", b"[]", b'{"Image":3}', b'{"HostConfig":{"Memory":1.5}}', b"null", b"{} x"]
+)
+def test_a_body_that_cannot_be_is_refused_in_dockerds_words(engine: Engine, peer: Peer, body: bytes) -> None:
+    headers = {"Content-Type": "application/json"}
+    ours, theirs = (daemon.request("POST", "/containers/create", body, headers=headers) for daemon in (engine, peer))
+    # dockerd 20.10 blames itself (500) where the client is wrong; later ones say 400, as we do.
+    assert ours.status == 400
+    if body:
+        assert ours.json() == theirs.json()
+
+
+def test_what_is_not_delivered_says_so(engine: Engine) -> None:
+    for method, path in (("GET", "/swarm"), ("GET", "/plugins"), ("POST", "/auth"), ("POST", "/images/a/b/push")):
+        answer = engine.request(method, path)
+        assert answer.status == 501
+        assert answer.json()["message"].startswith("not implemented by this engine yet")
+
+
+def test_the_docker_commands_about_the_system_work(engine: Engine) -> None:
+    assert "Server: Wharfinger" in engine.docker("version").out
+    info = engine.docker("info")
+    assert "Storage Driver: overlay2" in info.out
+    assert "WARNING" not in info.err
+    assert "Total reclaimed space" in engine.docker("system", "prune", "-f").out
+
+
+def test_every_operation_of_the_document_is_one_that_answers(engine: Engine) -> None:
+    document = engine.request("GET", "/swagger.json").json()
+    assert engine.request("GET", "/v1.41/swagger.json").json() == document
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            # An id that nobody has, so that nothing is changed; what would change something without one is left out.
+            if method != "get" or path in ("/events", "/images/get"):
+                continue
+            answer = engine.request("GET", path.replace("{", "no-such-").replace("}", ""), timeout=20)
+            assert answer.status in (200, 400, 404, 501), (path, answer.body)
+            assert operation["summary"], path
+
+
+def test_the_page_is_there_and_says_that_it_loads_nothing(engine: Engine) -> None:
+    page = engine.request("GET", "/docs")
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert page.headers["content-security-policy"].startswith("default-src 'none'")
+
+
+def test_the_metrics_are_prometheus_and_bounded(engine: Engine) -> None:
+    for number in range(20):
+        engine.request("GET", f"/containers/none-such-{number}/json")
+        engine.request("GET", f"/none-such/{number}")
+    families = {family.name: family for family in text_string_to_metric_families(engine.metrics())}
+    for name in (
+        "http_requests", "http_request_duration_seconds", "process_resident_memory_bytes", "workqueue_depth",
+        "workqueue_adds", "controller_runtime_reconcile", "controller_runtime_reconcile_time_seconds",
+        "engine_daemon_container_states_containers", "engine_daemon_container_actions_seconds", "engine_daemon_events",
+        "engine_daemon_health_checks", "wharfinger_drift_repairs",
+    ):  # fmt: skip
+        assert name in families, name
+        assert families[name].documentation
+    routes = {sample.labels["route"] for sample in families["http_requests"].samples}
+    assert "/containers/{id}/json" in routes
+    assert not any("none-such" in route for route in routes)
+
+
+def test_metrics_answer_nobody_but_scrapers(engine: Engine) -> None:
+    script = (
+        "printf 'GET /metrics HTTP/1.0\\r\\nHost: 127.0.0.1\\r\\nOrigin: http://evil\\r\\n\\r\\n' | nc 127.0.0.1 9323"
+    )
+    assert " 403 " in engine.surroundings.run("busybox", "sh", "-c", script).stdout.partition("\n")[0]
+
+
+def test_docker_reaches_the_engine_by_mutual_tls_and_strangers_do_not(stopped_engine: Engine, tmp_path: Path) -> None:
+    authority = Authority(tmp_path, "authority")
+    server, client = authority.issue("server"), authority.issue("client")
+    stopped_engine.start(
+        "-H", f"unix://{stopped_engine.socket_path}", "-H", "tcp://127.0.0.1:2376",
+        f"--tls-certificate={server.certificate}", f"--tls-key={server.key}", f"--tls-ca={authority.path}",
+    )  # fmt: skip
+    stopped_engine.load_sample_image()
+    docker = ["docker", "-H", "tcp://127.0.0.1:2376", "--tlsverify", f"--tlscacert={authority.path}"]
+    known = [f"--tlscert={client.certificate}", f"--tlskey={client.key}"]
+    run = stopped_engine.surroundings.run
+    assert "Server: Wharfinger" in run(*docker, *known, "version").stdout
+    assert run(*docker, *known, "run", "--rm", "busybox", "echo", "hello").stdout == "hello\n"
+    assert run(*docker, "version", check=False).returncode != 0
+
+
+def test_input_that_ends_over_tls_does_not_end_the_output(stopped_engine: Engine, tmp_path: Path) -> None:
+    authority = Authority(tmp_path, "authority")
+    server = authority.issue("server")
+    stopped_engine.start(
+        "-H", f"unix://{stopped_engine.socket_path}", "-H", "tcp://127.0.0.1:2376",
+        f"--tls-certificate={server.certificate}", f"--tls-key={server.key}",
+    )  # fmt: skip
+    stopped_engine.load_sample_image()
+    docker = f"docker -H tcp://localhost:2376 --tlsverify --tlscacert={authority.path} --tlscert= --tlskey="
+    script = f"echo hello | {docker} run -i --rm busybox sh -c 'cat; sleep 1; echo done'"
+    assert stopped_engine.surroundings.run("sh", "-c", script).stdout == "hello\ndone\n"
