@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from controllers.containers import mounting
 from controllers.containers.desired import Step, desired
+from controllers.containers.ending import REMOVED, delete_run
 from controllers.containers.parts import Parts
 from controllers.containers.reconcile import ContainerReconciler
 from controllers.containers.restart import revives
@@ -78,7 +79,7 @@ async def _clear_orphans(parts: Parts) -> None:
         if name in known:
             continue
         try:
-            await parts.runtime.delete(name)
+            await delete_run(parts, name)
             await parts.roots.discard(name)
             await asyncio.to_thread(mounting.unshare_memory, layout.container(name) / "shm")
             await parts.archiver.remove(layout.container(name))
@@ -86,6 +87,8 @@ async def _clear_orphans(parts: Parts) -> None:
             _log.error("the remains of container %s stay: %s", name, error)
         else:
             _log.warning("removed what was left of container %s", name)
+    for name in await asyncio.to_thread(_names, layout.data_root / REMOVED):
+        await parts.archiver.remove(layout.data_root / REMOVED / name)
 
 
 def _names(place: Path) -> set[str]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import time
 from functools import partial
+from pathlib import Path
 
 from msgspec.structs import replace
 
@@ -24,6 +26,8 @@ from store.store import Transaction
 LOST_EXIT = 255
 """The exit code of a container whose end nobody saw: the machine died, or its monitor with it."""
 SECOND = 1_000_000_000
+REMOVED = "removed"
+"""Below the data root: the directories of containers whose rows are gone."""
 DEATH_TIMEOUT = 20.0
 EXIT_FILE_PAUSE = 0.003
 """conmon writes the exit file a moment after the death."""
@@ -70,8 +74,10 @@ class Ender:
         False while its monitor, which knows the exit code, is still about to tell it.
         """
         status, uid = container.status, container.uid
+        watched = status.boot_id == process.boot_id() and supervision.is_monitor(status.conmon_pid, uid)
+        # In this order: what a monitor that is gone had to tell is there.
         exit_ = self._parts.exits.read(uid)
-        if exit_ is None and status.boot_id == process.boot_id() and supervision.is_monitor(status.conmon_pid, uid):
+        if exit_ is None and watched:
             return False
         exit_ = exit_ or self._orphans.pop(uid, None) or Exit(uid, LOST_EXIT, time.time_ns(), False)
         decision = verdict(container, exit_.code, max(0, exit_.at - status.started_at))
@@ -87,7 +93,7 @@ class Ender:
     async def clean(self, container: Container) -> None:
         """Take away what a run leaves on the host. Idempotent."""
         parts, uid = self._parts, container.uid
-        await parts.runtime.delete(uid)
+        await delete_run(parts, uid)
         crashpoint("container.exit.deleted")
         await asyncio.gather(parts.networks.detach(container), parts.roots.unmount(uid))
         crashpoint("container.exit.unmounted")
@@ -109,7 +115,7 @@ class Ender:
         if container.spec.remove_volumes:
             await parts.volumes.remove_anonymous(container)
         crashpoint("container.remove.volumes")
-        await parts.archiver.remove(parts.layout.container(uid))
+        removed = await asyncio.to_thread(self._put_away, uid)
         crashpoint("container.remove.directory")
 
         def change(tx: Transaction) -> None:
@@ -118,9 +124,21 @@ class Ender:
                 tx.delete(Container, uid)
                 tx.emit(event(current, "destroy"))
 
-        await parts.store.commit(change)
+        # Not durable: the wish to remove it is, and says the same.
+        await parts.store.commit(change, durable=False)
         crashpoint("container.remove.gone")
         metrics.CONTAINER_ACTIONS.labels("delete").observe(time.perf_counter() - begin)
+        # Nobody has to wait for this; what a crash leaves is removed at the next start.
+        await parts.archiver.remove(removed)
+
+    def _put_away(self, uid: str) -> Path:
+        layout = self._parts.layout
+        target = layout.data_root / REMOVED / uid
+        target.parent.mkdir(exist_ok=True, mode=0o700)
+        if not target.exists():
+            with contextlib.suppress(FileNotFoundError):
+                layout.container(uid).rename(target)
+        return target
 
     async def _end(self, container: Container) -> None:
         """Kill it and record that. EngineError when it does not die; then the loop tries again."""
@@ -133,6 +151,17 @@ class Ender:
                 return
             await asyncio.sleep(EXIT_FILE_PAUSE)
         raise EngineError(f"the exit of container {container.uid} is not known yet")
+
+
+async def delete_run(parts: Parts, uid: str) -> None:
+    """Take away a run, whether it lives or not, and what its monitor still had to write. Idempotent."""
+    found = parts.runtime.find(uid)
+    monitor = supervision.monitor_of(found.pid, uid) if found else 0
+    since = process.start_time(monitor) if monitor else 0
+    await parts.runtime.delete(uid)
+    if monitor:
+        await process.wait_gone(monitor, since, DEATH_TIMEOUT)
+        parts.exits.forget(uid)
 
 
 def _record(container: Container, exit_: Exit, decision: Verdict, tx: Transaction) -> None:

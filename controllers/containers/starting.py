@@ -7,12 +7,13 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from dataclasses import replace as dataclass_replace
 from pathlib import Path
 
 from msgspec.structs import replace
 
 from controllers import metrics
-from controllers.containers import failures, mounting, oci, process, specs
+from controllers.containers import failures, mounting, oci, process, specs, supervision
 from controllers.containers.ending import Ender
 from controllers.containers.events import event
 from controllers.containers.parts import Parts
@@ -190,6 +191,8 @@ class Starter:
         """
         uid = container.uid
         started = self._parts.runtime.find(uid) or Started(0, 0, 0)
+        if started.pid:
+            started = dataclass_replace(started, conmon_pid=supervision.monitor_of(started.pid, uid))
         attachment = Attachment(None, {}, (), "")
         if started.pid:
             try:

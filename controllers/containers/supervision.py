@@ -14,3 +14,13 @@ def is_monitor(pid: int, uid: str) -> bool:
         return False
     # A zombie's command line is empty.
     return b"conmon" in words[0] and uid.encode() in words
+
+
+def monitor_of(pid: int, uid: str) -> int:
+    """The conmon that watches a container's first process, which is its parent; 0 when it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as source:
+            parent = int(source.read().rpartition(b")")[2].split()[1])
+    except OSError:
+        return 0
+    return parent if is_monitor(parent, uid) else 0
