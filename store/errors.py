@@ -6,7 +6,7 @@ what the client reads, so it is in dockerd's words.
 
 
 class EngineError(Exception):
-    """A failure with a message meant for the client; the base of all below, and itself a failure of the system (500)."""
+    """A failure with a message for the client; the base of all below, and itself a failure of the system (500)."""
 
     @property
     def message(self) -> str:
