@@ -72,6 +72,7 @@ class Connection(web.RequestHandler):
         self._body_left = 0
         self._raw = bytearray()
         self._ended = False
+        self._held: bytearray | None = None
         self._left = False
         self.stream_began: float | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -100,16 +101,22 @@ class Connection(web.RequestHandler):
         super().connection_lost(exc)
 
     def hold(self) -> None:
-        """Reads nothing until released."""
-        if self.transport is not None:
-            self.transport.pause_reading()
+        """Answers nothing until released. uvloop begins to read only after this, so the first bytes do the pausing."""
+        self._held = bytearray()
 
     def release(self) -> None:
-        """Reads again."""
-        if self.transport is not None and not self.transport.is_closing():
+        """Answers what has come, and reads on."""
+        held, self._held = self._held, None
+        if held and self.transport is not None and not self.transport.is_closing():
             self.transport.resume_reading()
+            self.data_received(bytes(held))
 
     def data_received(self, data: bytes) -> None:
+        if self._held is not None:
+            self._held += data
+            if self.transport is not None:
+                self.transport.pause_reading()
+            return
         if not data:
             # aiohttp's own call, by which a parser that was paused goes on with what it has.
             super().data_received(data)

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import ssl
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 log = logging.getLogger(__name__)
 
@@ -34,11 +34,11 @@ class TlsProtocol(asyncio.Protocol):
         self._ended = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._raw = transport
+        # uvloop's transports are no asyncio.Transport by class.
+        self._raw = cast(asyncio.Transport, transport)
         if self._handshake_timeout:
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(self._handshake_timeout, transport.abort)
+            self._timer = loop.call_later(self._handshake_timeout, self._raw.abort)
 
     def data_received(self, data: bytes) -> None:
         self._incoming.write(data)

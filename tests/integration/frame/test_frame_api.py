@@ -178,12 +178,13 @@ def test_docker_reaches_the_engine_by_mutual_tls_and_strangers_do_not(stopped_en
 
 def test_input_that_ends_over_tls_does_not_end_the_output(stopped_engine: Engine, tmp_path: Path) -> None:
     authority = Authority(tmp_path, "authority")
-    server = authority.issue("server")
+    server, client = authority.issue("server"), authority.issue("client")
     stopped_engine.start(
         "-H", f"unix://{stopped_engine.socket_path}", "-H", "tcp://127.0.0.1:2376",
-        f"--tls-certificate={server.certificate}", f"--tls-key={server.key}",
+        f"--tls-certificate={server.certificate}", f"--tls-key={server.key}", f"--tls-ca={authority.path}",
     )  # fmt: skip
     stopped_engine.load_sample_image()
-    docker = f"docker -H tcp://localhost:2376 --tlsverify --tlscacert={authority.path} --tlscert= --tlskey="
+    docker = f"docker -H tcp://localhost:2376 --tlsverify --tlscacert={authority.path}"
+    docker += f" --tlscert={client.certificate} --tlskey={client.key}"
     script = f"echo hello | {docker} run -i --rm busybox sh -c 'cat; sleep 1; echo done'"
     assert stopped_engine.surroundings.run("sh", "-c", script).stdout == "hello\ndone\n"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import uvloop
 from aiohttp import web
 
 from apiserver import streams
@@ -179,6 +180,11 @@ class Client:
         if body is not None:
             lines.append(f"Content-Length: {len(body)}")
         return await self.send("\r\n".join([*lines, "", ""]).encode() + (body or b""), index=index)
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The daemon's own event loop: its transports differ from asyncio's."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture
