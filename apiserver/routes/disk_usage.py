@@ -58,7 +58,7 @@ async def disk_usage(engine: Engine, call: Call) -> web.StreamResponse:
         containers.append(container_views.summary(container, shown_image(engine, container), status, sizes))
     answer = DiskUsage(
         layers_size=sum(layer.size for layer in store.layers),
-        images=[_image(engine, image, uses) for image in store.images],
+        images=[_image(engine, image, uses) for image in engine.images.all()],
         containers=containers,
         volumes=[
             volumes.view(

@@ -87,7 +87,7 @@ async def list_images(engine: Engine, call: Call) -> web.StreamResponse:
     matchers = _matchers(engine, filters)
     patterns = filters.values("reference")
     found = []
-    for image in engine.store.images:
+    for image in engine.images.all():
         tags, digests = engine.images.names(image.uid)
         if patterns:
             tags = [name for name in tags if any(references.matches(pattern, name) for pattern in patterns)]

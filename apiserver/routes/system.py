@@ -133,7 +133,7 @@ def _info(engine: Engine, host: HostInfo, runtime: RuntimeInfo, *, named: bool) 
         containers_running=running,
         containers_paused=paused,
         containers_stopped=len(phases) - running - paused,
-        images=len(engine.store.images),
+        images=len(engine.images.all()),
         driver="overlay2",
         driver_status=[
             ("Backing Filesystem", host.backing_filesystem),

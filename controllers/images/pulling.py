@@ -164,7 +164,7 @@ class Puller:
             parsed = manifests.parse(document.data, document.media_type)
             if isinstance(parsed, Index):
                 raise EngineError("an index may not stand in an index")
-        known = self._store.images.get(parsed.config.digest)
+        known = self._images.find(parsed.config.digest)
         if known is not None:
             raw = known.spec.raw_config.encode()
         else:

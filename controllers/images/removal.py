@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
 from controllers.images import references
-from controllers.images.service import ImageService, image_event
+from controllers.images.service import ImageService, image_event, present
 from store.crashpoints import crashpoint
 from store.errors import ConflictError, NotFoundError
 from store.objects import Container, Image, Layer, Reference
-from store.store import Store, Transaction
+from store.store import Change, Store, Transaction
 
 
 @dataclass
@@ -34,6 +36,38 @@ class Remover:
     def __init__(self, store: Store, images: ImageService) -> None:
         self._store = store
         self._images = images
+        self._unwatch: Callable[[], None] = lambda: None
+        self._reaping: set[asyncio.Future[None]] = set()
+
+    async def start(self) -> None:
+        """Let go of images that were removed while containers stood on them, now and whenever such a container goes."""
+        for image in list(self._store.images):
+            await self._reap(image.uid)
+        self._unwatch = self._store.on_change(Container, self._container_changed)
+
+    async def stop(self) -> None:
+        """Watch no more."""
+        self._unwatch()
+        await asyncio.gather(*self._reaping, return_exceptions=True)
+
+    def _container_changed(self, change: Change[Container]) -> None:
+        if change.after is not None or change.before is None:
+            return
+        task = asyncio.ensure_future(self._reap(change.before.spec.image_id))
+        self._reaping.add(task)
+        task.add_done_callback(self._reaping.discard)
+
+    async def _reap(self, uid: str) -> None:
+        image = self._store.images.get(uid)
+        if image is not None and not present(image):
+            await self._finish(await self._store.commit(partial(self._forget, uid=uid)))
+
+    def _forget(self, tx: Transaction, uid: str) -> Removed:
+        removed = Removed()
+        image = tx.get(Image, uid)
+        if image is not None and not present(image) and not tx.where(Container, "image", uid):
+            self._take_away(tx, image, removed)
+        return removed
 
     async def remove(self, text: str, *, force: bool = False) -> Removed:
         """Take a name, or an image with all its names. NotFoundError, ConflictError in dockerd's words."""
@@ -47,7 +81,7 @@ class Remover:
     async def prune(self, wanted: Callable[[Image], bool]) -> Removed:
         """Remove the images that ``wanted`` likes and no container uses."""
         everything = Removed()
-        for image in list(self._store.images):
+        for image in self._images.all():
             if not wanted(image) or self._store.containers.where("image", image.uid):
                 continue
             try:
@@ -70,7 +104,8 @@ class Remover:
         self, tx: Transaction, image: Image, reference: references.Reference | None, force: bool, text: str
     ) -> Removed:
         removed = Removed()
-        if tx.get(Image, image.uid) is None:
+        current = tx.get(Image, image.uid)
+        if current is None or not present(current):
             raise NotFoundError(f"No such image: {image.uid}")
         rows = tx.where(Reference, "image", image.uid)
         users = tx.where(Container, "image", image.uid)
@@ -124,12 +159,17 @@ class Remover:
             removed.untagged.append(shown)
 
     def _delete(self, tx: Transaction, image: Image, removed: Removed) -> None:
-        if tx.where(Container, "image", image.uid):
-            # A forced removal leaves what a stopped container stands on.
-            return
-        tx.delete(Image, image.uid)
         tx.emit(image_event(image, "delete"))
         removed.deleted.append(image.uid)
+        if tx.where(Container, "image", image.uid):
+            # Clients see it no more, but a stopped container still stands on its layers: it goes with the last such.
+            current = tx.get(Image, image.uid) or image
+            tx.update(current.with_meta(deletion_requested_at=time.time_ns()))
+        else:
+            self._take_away(tx, image, removed)
+
+    def _take_away(self, tx: Transaction, image: Image, removed: Removed) -> None:
+        tx.delete(Image, image.uid)
         used = {chain for other in tx.all(Image) for chain in other.spec.chain_ids}
         for chain in reversed(image.spec.chain_ids):
             layer = tx.get(Layer, chain)

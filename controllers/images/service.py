@@ -37,18 +37,22 @@ class ImageService:
         """An image by id, reference or beginning of an id. InvalidParameterError for what can be none of them."""
         images = self._store.images
         if references.SHA256.fullmatch(text):
-            return images.get(text)
+            return _if_present(images.get(text))
         if references.IDENTIFIER.fullmatch(text):
-            return images.get("sha256:" + text)
+            return _if_present(images.get("sha256:" + text))
         named = self._by_reference(text)
         if named is not None:
             return named
         prefix = text.removeprefix("sha256:")
         if prefix and all(character in "0123456789abcdef" for character in prefix):
-            matches = images.by_prefix("sha256:" + prefix)
+            matches = [image for image in images.by_prefix("sha256:" + prefix) if present(image)]
             if len(matches) == 1:
                 return matches[0]
         return None
+
+    def all(self) -> list[Image]:
+        """The images that clients see."""
+        return [image for image in self._store.images if present(image)]
 
     def _by_reference(self, text: str) -> Image | None:
         if text.startswith("sha256:"):
@@ -120,6 +124,8 @@ class ImageService:
             known = tx.get(Image, image.uid)
             if known is None:
                 known = tx.insert(image)
+            elif not present(known):
+                known = tx.update(known.with_meta(deletion_requested_at=None))
             for reference in listed:
                 name(tx, reference, known.uid)
             for event in told:
@@ -134,13 +140,22 @@ class ImageService:
         """Give an image a name, told in the event as ``shown``. NotFoundError when the image has just gone."""
 
         def change(tx: Transaction) -> None:
-            if tx.get(Image, image.uid) is None:
+            if _if_present(tx.get(Image, image.uid)) is None:
                 raise NotFoundError(f"No such image: {image.uid}")
             name(tx, reference, image.uid)
             tx.emit(image_event(image, "tag", shown))
 
         await self._store.commit(change)
         crashpoint("image.tag.committed")
+
+
+def present(image: Image) -> bool:
+    """Whether clients see the image: one that was removed may have to stay for a container."""
+    return image.meta.deletion_requested_at is None
+
+
+def _if_present(image: Image | None) -> Image | None:
+    return image if image is not None and present(image) else None
 
 
 def name(tx: Transaction, reference: references.Reference, image: str) -> None:
