@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -65,7 +66,7 @@ def started(engine: Engine, **options: object) -> None:
 
 def remove(engine: Engine) -> None:
     """Nothing of the container, its volume, the network and the tag is left."""
-    ask(engine, "DELETE", f"/containers/{FATAL}?force=1&v=1", fine=(404,))
+    container_remove(engine)
     ask(engine, "DELETE", f"/volumes/{VOLUME}", fine=(404,))
     ask(engine, "DELETE", f"/networks/{NETWORK}", fine=(404,))
     ask(engine, "DELETE", f"/images/{TAG}", fine=(404,))
@@ -80,7 +81,8 @@ def on_container(verb: str, query: str = "") -> Callable[[Engine], None]:
     """``POST /containers/fatal/{verb}``."""
 
     def act(engine: Engine) -> None:
-        ask(engine, "POST", f"/containers/{FATAL}/{verb}{query}", fine=(304,))
+        # Asked again after the crash, it may find that it was done.
+        ask(engine, "POST", f"/containers/{FATAL}/{verb}{query}", fine=(304, 409))
 
     return act
 
@@ -133,8 +135,16 @@ def saved(engine: Engine) -> None:
 
 
 def container_remove(engine: Engine) -> None:
-    """Remove the running container with its anonymous volume."""
-    ask(engine, "DELETE", f"/containers/{FATAL}?force=1&v=1", fine=(404,))
+    """Remove the running container with its anonymous volume; one that is already on its way out is waited for."""
+    deadline = time.monotonic() + 20
+    while True:
+        answer = engine.request("DELETE", f"/containers/{FATAL}?force=1&v=1", timeout=30)
+        if answer.status in (204, 404):
+            return
+        assert answer.status == 409, answer.body
+        assert b"already in progress" in answer.body, answer.body
+        assert time.monotonic() < deadline, "the removal does not come to an end"
+        time.sleep(0.05)
 
 
 def ended_by_itself(engine: Engine) -> None:
@@ -159,6 +169,22 @@ def with_network(engine: Engine) -> None:
     )
 
 
+def cannot_start(engine: Engine) -> None:
+    """Start a container whose program does not exist, which fails each time."""
+    ask(engine, "POST", f"/containers/{FATAL}/start", fine=(400,))
+
+
+def paused(engine: Engine) -> None:
+    """The container, frozen."""
+    started(engine)
+    ask(engine, "POST", f"/containers/{FATAL}/pause")
+
+
+def updated(engine: Engine) -> None:
+    """Give the running container more weight."""
+    ask(engine, "POST", f"/containers/{FATAL}/update", {"CpuShares": 512})
+
+
 OPERATIONS: dict[str, Operation] = {
     "container.create": Operation(nothing, create, remove),
     "container.start": Operation(create, on_container("start"), remove),
@@ -168,6 +194,9 @@ OPERATIONS: dict[str, Operation] = {
     "container.pause": Operation(started, on_container("pause"), remove),
     "container.exit": Operation(lambda e: create(e, command=("true",)), ended_by_itself, remove),
     "container.remove": Operation(started, container_remove, remove),
+    "container.unpause": Operation(paused, on_container("unpause"), remove),
+    "container.update": Operation(started, updated, remove),
+    "container.fail": Operation(lambda e: create(e, command=("nosuch",)), cannot_start, remove),
     "container.rename": Operation(started, on_container("rename", "?name=fatal2"), remove),
     "network.create": Operation(nothing, network_create, remove),
     "network.remove": Operation(
