@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import re
 import secrets
+from ipaddress import AddressValueError, IPv4Address
 
+from apiserver.admission.containers import endpoint
+from apiserver.wire.containers import EndpointRequest
 from apiserver.wire.networks import IPAM, IPAMConfig, NetworkCreateRequest
 from store.errors import ForbiddenError, InvalidParameterError, NotFoundError, NotImplementedYetError
 from store.objects import Network
+from store.objects.containers import EndpointSpec
 from store.objects.meta import Meta
 from store.objects.networks import IpamPool, NetworkSpec
 
@@ -86,6 +90,17 @@ def check_options(options: dict[str, str]) -> None:
     # What the kernel takes as a link's name (dev_valid_name), in ASCII.
     if bridge and (not re.fullmatch(r"[!-~]{1,15}", bridge) or set(bridge) & set("/:") or bridge in (".", "..")):
         raise InvalidParameterError(f"invalid bridge name: {bridge}")
+
+
+def connection(network: str, request: EndpointRequest) -> EndpointSpec:
+    """The endpoint that a client asks for on a network of that name. Raises InvalidParameterError."""
+    address = request.ipam_config.ipv4_address if request.ipam_config else ""
+    if address:
+        try:
+            IPv4Address(address)
+        except AddressValueError:
+            raise InvalidParameterError(f"invalid IPv4 address: {address}") from None
+    return endpoint(network, request)
 
 
 def _pools(configs: list[IPAMConfig]) -> tuple[IpamPool, ...]:

@@ -11,16 +11,20 @@ from apiserver.composition import Engine
 from apiserver.dispatch import Call, Parameter, Route
 from apiserver.queries import Filters, quoted
 from apiserver.rendering import json_response, no_content
+from apiserver.routes import lookup
 from apiserver.timestamps import parse_moment
+from apiserver.wire.containers import EndpointRequest
 from apiserver.wire.networks import (
+    NetworkConnectRequest,
     NetworkCreateRequest,
     NetworkCreateResponse,
+    NetworkDisconnectRequest,
     NetworkPruneReport,
     NetworkView,
     view,
 )
 from store.errors import ForbiddenError, InvalidParameterError, NotFoundError
-from store.objects import Event, Network
+from store.objects import Container, Event, Network
 
 LIST_FILTERS = frozenset({"dangling", "driver", "id", "label", "name", "scope", "type"})
 PRUNE_FILTERS = frozenset({"label", "label!", "until"})
@@ -58,6 +62,22 @@ def routes(engine: Engine) -> list[Route]:
             summary="Remove the networks that no running container is on.",
             response=NetworkPruneReport,
             parameters=(FILTERS_PARAMETER,),
+        ),
+        Route(
+            "POST",
+            "/networks/{id:.+}/connect",
+            partial(connect, engine),
+            "NetworkConnect",
+            summary="Connect a container to a network.",
+            request=NetworkConnectRequest,
+        ),
+        Route(
+            "POST",
+            "/networks/{id:.+}/disconnect",
+            partial(disconnect, engine),
+            "NetworkDisconnect",
+            summary="Disconnect a container from a network.",
+            request=NetworkDisconnectRequest,
         ),
         Route(
             "GET",
@@ -154,6 +174,36 @@ async def remove(engine: Engine, call: Call) -> web.StreamResponse:
         raise ForbiddenError(f"{network.name} is a pre-defined network and cannot be removed")
     await engine.networks.remove(network)
     return no_content()
+
+
+async def connect(engine: Engine, call: Call) -> web.StreamResponse:
+    """``POST /networks/{id}/connect``: 200; 400 for networks that cannot be joined, 403 when it is on it already."""
+    request = await call.body(NetworkConnectRequest)
+    network = engine.networks.resolve(call.path["id"])
+    container = _container(engine, request.container)
+    spec = admission.connection(network.name, request.endpoint_config or EndpointRequest())
+    await engine.networks.connect(container, network, spec)
+    return web.Response()
+
+
+async def disconnect(engine: Engine, call: Call) -> web.StreamResponse:
+    """``POST /networks/{id}/disconnect``: 200; 409 when the container is not on it."""
+    request = await call.body(NetworkDisconnectRequest)
+    network = engine.networks.resolve(call.path["id"])
+    try:
+        container = _container(engine, request.container)
+    except NotFoundError:
+        if request.force:
+            raise NotFoundError(f"endpoint {request.container} not found") from None
+        raise
+    await engine.networks.disconnect(container, network)
+    return web.Response()
+
+
+def _container(engine: Engine, text: str) -> Container:
+    if not text:
+        raise InvalidParameterError('invalid name or ID supplied: ""')
+    return lookup.container(engine.store, text)
 
 
 async def prune(engine: Engine, call: Call) -> web.StreamResponse:

@@ -25,10 +25,6 @@ OPERATIONS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("POST", "/auth", "SystemAuth"),
         ("GET", "/distribution/{name:.+}/json", "DistributionInspect"),
     ),
-    "connecting containers to further networks": (
-        ("POST", "/networks/{id}/connect", "NetworkConnect"),
-        ("POST", "/networks/{id}/disconnect", "NetworkDisconnect"),
-    ),
     "plugins": (
         ("GET", "/plugins", "PluginList"),
         ("GET", "/plugins/privileges", "GetPluginPrivileges"),

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from apiserver.timestamps import rfc3339
+from apiserver.wire.containers import EndpointRequest
 from store.objects import Container, Network
 from store.objects.containers import DockerStruct
 from store.objects.networks import IpamPool
@@ -59,6 +60,20 @@ class NetworkCreateResponse(DockerStruct, frozen=True, kw_only=True):
 
     id: str
     warning: str = ""
+
+
+class NetworkConnectRequest(DockerStruct, frozen=True, kw_only=True):
+    """The body of ``POST /networks/{id}/connect``."""
+
+    container: str = ""
+    endpoint_config: EndpointRequest | None = None
+
+
+class NetworkDisconnectRequest(DockerStruct, frozen=True, kw_only=True):
+    """The body of ``POST /networks/{id}/disconnect``."""
+
+    container: str = ""
+    force: bool = False
 
 
 class NetworkPruneReport(DockerStruct, frozen=True, kw_only=True):

@@ -65,16 +65,28 @@ def lease(
     gateway = gateway_of(endpoints, networks)
     if gateway is None:
         return Leased(endpoints, (), ())
-    endpoint = endpoints[gateway]
+    published, forwardings = lease_ports(transaction, container, endpoints[gateway], wishes, chooser, avoid)
+    return Leased(endpoints, published, forwardings)
+
+
+def lease_ports(
+    transaction: Transaction,
+    container: Container,
+    endpoint: EndpointStatus,
+    wishes: Sequence[Wish],
+    chooser: Chooser,
+    avoid: Collection[tuple[str, str, int]],
+) -> tuple[tuple[PublishedPort, ...], tuple[Forwarding, ...]]:
+    """Lease each wished port, to lead to this endpoint. Raises EngineError in dockerd's words."""
     published, forwardings = [], []
     try:
         for wish in wishes:
             port = chooser.choose(wish, _taken(transaction), avoid)
             published.append(port)
-            forwardings.append(_lease_port(transaction, container.uid, endpoint.ipv4_address, port))
+            forwardings.append(lease_port(transaction, container.uid, endpoint.ipv4_address, port))
     except PortTakenError as error:
         raise EngineError(external_failure(container, endpoint, str(error))) from None
-    return Leased(endpoints, tuple(published), tuple(forwardings))
+    return tuple(published), tuple(forwardings)
 
 
 def external_failure(container: Container, endpoint: EndpointStatus, reason: str) -> str:
@@ -86,9 +98,10 @@ def external_failure(container: Container, endpoint: EndpointStatus, reason: str
 
 
 def gateway_of(endpoints: Mapping[str, EndpointStatus], networks: Mapping[str, Network]) -> str | None:
-    """The network through which a container reaches the world and is reached: the first that is not internal."""
-    for name, endpoint in endpoints.items():
-        if endpoint.ipv4_address and not networks[name].spec.internal:
+    """The network through which a container reaches the world and is reached: of those that are not internal the first
+    by name, as dockerd has it."""
+    for name, endpoint in sorted(endpoints.items()):
+        if endpoint.ipv4_address and name in networks and not networks[name].spec.internal:
             return name
     return None
 
@@ -146,12 +159,25 @@ def dns_names(container: Container, spec: EndpointSpec) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in names if _NAME.fullmatch(name)))
 
 
+def rename(transaction: Transaction, owner: str, before: str, after: str) -> None:
+    """Have a container's addresses known by its new name instead of the old one."""
+    for lease in transaction.where(AddressLease, "owner", owner):
+        if NAMES in lease.meta.labels:
+            names = [after if name == before else name for name in lease.meta.labels[NAMES].split()]
+            transaction.update(lease.with_meta(labels={**lease.meta.labels, NAMES: " ".join(names)}))
+
+
 def release(transaction: Transaction, owner: str) -> None:
     """Give back all that a container leased."""
     for address in transaction.where(AddressLease, "owner", owner):
         transaction.delete(AddressLease, address.uid)
     for port in transaction.where(PortLease, "owner", owner):
         transaction.delete(PortLease, port.uid)
+
+
+def release_address(transaction: Transaction, network: str, address: str) -> None:
+    """Give back one address; not leased is fine."""
+    transaction.delete(AddressLease, f"{network}/{address}")
 
 
 def address_lease(network: str, address: str, owner: str, names: Sequence[str] = ()) -> AddressLease:
@@ -177,7 +203,8 @@ def forwarding(port: PortLease) -> Forwarding | None:
     return Forwarding(port.protocol, port.address, port.port, target, int(number))
 
 
-def _lease_port(transaction: Transaction, owner: str, address: str, port: PublishedPort) -> Forwarding:
+def lease_port(transaction: Transaction, owner: str, address: str, port: PublishedPort) -> Forwarding:
+    """A row for a taken port, and the rule element that it stands for."""
     key = f"{port.protocol}/{port.host_ip}/{port.host_port}"
     meta = Meta(uid=key, name=key, labels={TARGET: f"{address}:{port.container_port}"})
     transaction.insert(

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from controllers.layout import Layout
 from controllers.manager import Manager
-from controllers.networks import creating, leasing, namespaces, sandbox, sandbox_files, startup
+from controllers.networks import bridge, connecting, creating, leasing, namespaces, sandbox, sandbox_files, startup
+from controllers.networks.firewall import Forwarding
 from controllers.networks.host import Host
 from controllers.networks.leasing import Leased
 from controllers.networks.ports import Chooser, PortTakenError, listen_text, wishes
@@ -22,8 +23,8 @@ from controllers.repairs import repaired
 from store.crashpoints import crashpoint
 from store.errors import ConflictError, EngineError, InvalidParameterError, NotFoundError
 from store.objects import Container, Network
-from store.objects.containers import EndpointStatus, PublishedPort
-from store.store import Store, Transaction
+from store.objects.containers import EndpointSpec, EndpointStatus, PublishedPort
+from store.store import Change, Store, Transaction
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class NetworkService:
         self._layout = layout
         self._bip = bip
         self._chooser = Chooser()
+        self._unwatch: Callable[[], None] = lambda: None
+        self._renaming: set[asyncio.Task[None]] = set()
         self._host = Host(store, layout)
         self._loop = NetworkLoop(store, self._host, layout.prefix, self._check_uid)
         self._watcher = Watcher(
@@ -69,12 +72,27 @@ class NetworkService:
         await startup.clear_away(self._store, self._layout, self._host)
         await self._loop.make_all()
         self._watcher.start()
+        self._unwatch = self._store.on_change(Container, self._on_container)
 
     async def stop(self) -> None:
         """Stop watching. What containers need stays on the host."""
+        self._unwatch()
         self._watcher.stop()
         self._loop.stop()
         await self._host.close()
+
+    def _on_container(self, change: Change[Container]) -> None:
+        before, after = change.before, change.after
+        if before is None or after is None or before.name == after.name:
+            return
+        task = asyncio.create_task(self._rename(after.uid, before.name, after.name), name=f"rename-{after.uid[:12]}")
+        self._renaming.add(task)
+        task.add_done_callback(self._renaming.discard)
+
+    async def _rename(self, uid: str, before: str, after: str) -> None:
+        async with self._host.busy(uid):
+            await self._store.commit(lambda transaction: leasing.rename(transaction, uid, before, after))
+            await self._host.write_names(lease.network for lease in self._store.address_leases.where("owner", uid))
 
     def resolve(self, text: str) -> Network:
         """A network by id, name or id prefix. Raises NotFoundError, InvalidParameterError when ambiguous."""
@@ -232,6 +250,48 @@ class NetworkService:
             await self._store.commit(give_back, durable=False)
         await self._host.write_names(affected)
 
+    async def connect(self, container: Container, network: Network, spec: EndpointSpec) -> None:
+        """Connect a container, running or not, to a network. Raises store.errors in dockerd's words."""
+        connecting.check_connect(container, network, spec)
+        async with self._host.busy(container.uid):
+            before = self._host.forwardings(container.uid)
+            prefix = f"{self._layout.prefix}v"
+            changed = await connecting.connect(self._store, container.uid, network, spec, self._chooser, prefix)
+            await self._refit(changed.container, before)
+
+    async def disconnect(self, container: Container, network: Network) -> None:
+        """Disconnect a container, running or not, from a network. Raises store.errors in dockerd's words."""
+        if network.spec.driver == "host":
+            raise InvalidParameterError(connecting.HOST_NETWORK)
+        async with self._host.busy(container.uid):
+            before = self._host.forwardings(container.uid)
+            changed = await connecting.disconnect(self._store, container.uid, network, self._chooser)
+            if changed.gone is not None and changed.gone.interface:
+                path = self._layout.namespaces / container.uid
+                await namespaces.on_own_thread(partial(sandbox.unplug, path, changed.gone.interface))
+                await self._host.write_names([network.uid])
+            await self._refit(changed.container, before)
+
+    async def _refit(self, container: Container, before: list[Forwarding]) -> None:
+        """Make a running container's namespace, ports, names and files fit its endpoints."""
+        if not container.running:
+            return
+        endpoints, path = container.status.endpoints, self._layout.namespaces / container.uid
+        await namespaces.on_own_thread(partial(sandbox.mend, path, self._interfaces(endpoints)))
+        after = self._host.forwardings(container.uid)
+        if set(after) != set(before):
+            await self._host.unpublish(container.uid, before)
+            await self._host.hold(container.uid, container.status.ports)
+            await self._host.publish(after)
+        await self._host.write_names(endpoint.network for endpoint in endpoints.values())
+        numbers = await asyncio.to_thread(bridge.peer_namespaces)
+        known = [numbers[each.host_interface] for each in endpoints.values() if each.host_interface in numbers]
+        self._host.forget(container.uid)
+        self._host.remember(container.uid, endpoints, known[0] if known else -1)
+        attachment = Attachment(path, endpoints, container.status.ports, container.status.sandbox_id)
+        texts = {"hosts": self.hosts(container, attachment), "resolv.conf": self.resolv_conf(container, attachment)}
+        await asyncio.to_thread(_rewrite, self._layout.container(container.uid), texts)
+
     async def check(self, container: Container) -> None:
         """Mend a running container's namespace: links, addresses, routes, and the mount that keeps it.
 
@@ -297,3 +357,10 @@ class NetworkService:
             options=host.dns_options or (),
             keep_local=attachment.namespace is None,
         )
+
+
+def _rewrite(directory: Path, texts: Mapping[str, str]) -> None:
+    # In place: the running container has the files themselves mounted.
+    for name, text in texts.items():
+        with (directory / name).open("w") as file:
+            file.write(text)
