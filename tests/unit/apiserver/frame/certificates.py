@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,13 +30,14 @@ class Authority:
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         self._key = ec.generate_private_key(ec.SECP256R1())
         self.path = directory / f"{name}.pem"
-        certificate = self._build(self._name, self._key, authority=True)
+        certificate = self._build(self._name, self._key, (), authority=True)
         self.path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
-    def issue(self, name: str) -> Issued:
-        """A certificate for a name, good for localhost and 127.0.0.1."""
+    def issue(self, name: str, *addresses: str) -> Issued:
+        """A certificate for a name, good for localhost, 127.0.0.1 and further addresses."""
         key = ec.generate_private_key(ec.SECP256R1())
-        certificate = self._build(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]), key, authority=False)
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        certificate = self._build(subject, key, addresses, authority=False)
         issued = Issued(self._directory / f"{name}.crt", self._directory / f"{name}.key")
         issued.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         issued.key.write_bytes(
@@ -45,9 +47,12 @@ class Authority:
         )
         return issued
 
-    def _build(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, *, authority: bool) -> x509.Certificate:
+    def _build(
+        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, addresses: Sequence[str], *, authority: bool
+    ) -> x509.Certificate:
         now = datetime.now(UTC)
-        names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+        numbers = [x509.IPAddress(ipaddress.ip_address(address)) for address in ("127.0.0.1", *addresses)]
+        names = [x509.DNSName("localhost"), *numbers]
         return (
             x509.CertificateBuilder()
             .subject_name(subject)
