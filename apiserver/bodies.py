@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TypeVar
 
 from aiohttp import web
 
+from apiserver.connection import Connection
 from apiserver.gojson import decode
 from store.errors import InvalidParameterError
 
@@ -19,6 +21,10 @@ class BodyTooLargeError(InvalidParameterError):
     """The body has more than LIMIT bytes (413)."""
 
 
+class BodyTooSlowError(InvalidParameterError):
+    """The body did not arrive within the listener's time for requests (408)."""
+
+
 def check_content_type(request: web.BaseRequest) -> None:
     """Raises InvalidParameterError unless the content type is JSON or there is no body (moby: CheckForJSON)."""
     given = request.headers.get("Content-Type", "")
@@ -29,14 +35,23 @@ def check_content_type(request: web.BaseRequest) -> None:
 
 
 async def read_limited(request: web.BaseRequest, limit: int = LIMIT) -> bytes:
-    """The whole body; raises BodyTooLargeError beyond ``limit`` bytes, having read no more than that."""
+    """The whole body.
+
+    Raises BodyTooLargeError beyond ``limit`` bytes, having read no more than that, and BodyTooSlowError.
+    """
     if (request.content_length or 0) > limit:
         raise BodyTooLargeError("http: request body too large")
     body = bytearray()
-    async for chunk in request.content.iter_any():
-        body += chunk
-        if len(body) > limit:
-            raise BodyTooLargeError("http: request body too large")
+    connection = request.protocol
+    seconds = connection.limits.read_timeout if isinstance(connection, Connection) else 0
+    try:
+        async with asyncio.timeout(seconds or None):
+            async for chunk in request.content.iter_any():
+                body += chunk
+                if len(body) > limit:
+                    raise BodyTooLargeError("http: request body too large")
+    except TimeoutError:
+        raise BodyTooSlowError("the request's body did not arrive in time") from None
     return bytes(body)
 
 

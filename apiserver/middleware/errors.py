@@ -7,7 +7,7 @@ import logging
 
 from aiohttp import web
 
-from apiserver.bodies import BodyTooLargeError
+from apiserver.bodies import BodyTooLargeError, BodyTooSlowError
 from apiserver.dispatch import MethodNotAllowedError
 from apiserver.rendering import error_response, no_content
 from store.errors import (
@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 STATUSES: dict[type[EngineError], int] = {
     NotModifiedError: 304,
     BodyTooLargeError: 413,
+    BodyTooSlowError: 408,
     InvalidParameterError: 400,
     UnauthorizedError: 401,
     ForbiddenError: 403,

@@ -162,6 +162,12 @@ async def test_a_head_that_does_not_arrive_in_time_is_refused(start: Starter) ->
     assert (await client.send(b"GET /things/a HTTP/1.1\r\nX: ")).status == 408
 
 
+async def test_a_body_that_does_not_arrive_in_time_is_refused(start: Starter) -> None:
+    client = await start(read_timeout=0.1)
+    head = f"POST /body HTTP/1.1\r\nHost: x\r\n{JSON[0]}\r\nContent-Length: 100\r\n\r\n{{"
+    assert (await client.send(head.encode())).status == 408
+
+
 async def test_a_living_stream_outlives_every_limit_of_time(start: Starter) -> None:
     client = await start(read_timeout=0.1, write_timeout=0.1, keep_alive=0.1)
     reader, writer = await client.connect()
