@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from apiserver.wire.containers import EndpointRequest, NetworkingConfig
 from store.errors import InvalidParameterError
-from store.objects.containers import ContainerConfig, EndpointSpec, HealthConfig
+from store.objects.containers import ContainerConfig, EndpointSpec, HealthConfig, HostConfig
 
 NAME = re.compile(r"/?[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 MILLISECOND = 1_000_000
@@ -113,6 +113,9 @@ def merge_image(config: ContainerConfig, image: ContainerConfig) -> ContainerCon
             cmd = image.cmd
         if entrypoint is None:
             entrypoint = image.entrypoint
+    if entrypoint == [""]:
+        # How the command line says "none", whatever the image has.
+        entrypoint = None
     merged = replace(
         config,
         user=config.user or image.user,
@@ -198,3 +201,29 @@ def _check_address(request: EndpointRequest) -> None:
                 valid = False
             if not valid:
                 raise InvalidParameterError(f"invalid {version} address: {text}")
+
+
+def check_modes(config: ContainerConfig, host: HostConfig) -> None:
+    """Refuse what a shared network or UTS namespace leaves no room for; ``config`` is what the client itself sent."""
+    conflicts: tuple[tuple[object, str], ...] = ()
+    if host.network_mode.startswith("container:"):
+        conflicts = (
+            (config.hostname, "hostname and the network mode"),
+            (host.links, "container type network can't be used with links. This would result in undefined behavior"),
+            (host.dns, "dns and the network mode"),
+            (host.extra_hosts, "custom host-to-IP mapping and the network mode"),
+            (config.mac_address, "mac-address and the network mode"),
+            (
+                host.port_bindings or host.publish_all_ports,
+                "port publishing and the container type network mode",
+            ),
+            (config.exposed_ports, "port exposing and the container type network mode"),
+        )
+    elif host.network_mode == "host":
+        conflicts = (
+            (host.links, "host type networking can't be used with links. This would result in undefined behavior"),
+            (config.mac_address, "mac-address and the network mode"),
+        )
+    for given, conflict in (*conflicts, (host.uts_mode == "host" and config.hostname, "hostname and the UTS mode")):
+        if given:
+            raise InvalidParameterError(f"conflicting options: {conflict}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import secrets
 from functools import partial
@@ -70,6 +71,7 @@ async def _admit(engine: Engine, call: Call, request: CreateRequest) -> tuple[Co
     config = admission.check_config(request.config())
     if request == CreateRequest():
         raise InvalidParameterError("Config cannot be empty in order to create a container")
+    admission.check_modes(config, request.host_config or HostConfig())
     image = _image(engine, config.image, call.query.text("platform"))
     if image is None and not (config.cmd or config.entrypoint):
         raise InvalidParameterError("No command specified")
@@ -77,6 +79,11 @@ async def _admit(engine: Engine, call: Call, request: CreateRequest) -> tuple[Co
         raise InvalidParameterError("No image was specified")
     config = admission.merge_image(config, image.spec.config)
     host, warnings = hostconfig.admit(request.host_config or HostConfig(), engine.facts, call.version)
+    if host.network_mode.startswith("container:"):
+        # By id, so that renaming the other changes nothing. That it does not exist is for the start to find.
+        with contextlib.suppress(NotFoundError):
+            other = lookup.container(engine.store, host.network_mode.removeprefix("container:"))
+            host = replace(host, network_mode=f"container:{other.uid}")
     for mode in (host.pid_mode, host.ipc_mode):
         if mode.startswith("container:"):
             _other(engine, mode.removeprefix("container:"))
