@@ -131,6 +131,7 @@ def admit(host: HostConfig, facts: HostFacts, api: tuple[int, int]) -> tuple[Hos
         shm_size=host.shm_size or DEFAULT_SHM_SIZE,
         runtime=host.runtime or facts.default_runtime,
         console_size=host.console_size or (0, 0),
+        pids_limit=host.pids_limit or None,
         oom_kill_disable=False if host.oom_kill_disable is None else host.oom_kill_disable,
         masked_paths=_paths(host.masked_paths, MASKED_PATHS, host.privileged),
         readonly_paths=_paths(host.readonly_paths, READONLY_PATHS, host.privileged),

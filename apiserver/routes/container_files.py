@@ -223,9 +223,13 @@ def check_writable(container: Container, path: str) -> None:
 async def changes(engine: Engine, call: Call) -> web.StreamResponse:
     """``GET /containers/{id}/changes``: null when there are none."""
     container = lookup.container(engine.store, call.path["id"])
+    upper = engine.layout.upper(container.uid)
+    if not await asyncio.to_thread(upper.exists):
+        # Never mounted, so nothing was written.
+        return json_response(None)
     image = engine.store.images.get(container.spec.image_id)
     # The lowest layer is the engine's own: what mounts need to be mounted upon is no change of the container's.
     lowers = [*(engine.images.lowers(image) if image is not None else []), engine.layout.data_root / INIT_LAYER]
-    found = await engine.archiver.changes(engine.layout.upper(container.uid), lowers)
+    found = await engine.archiver.changes(upper, lowers)
     items = [ChangeItem(path=change.path, kind=change.kind) for change in found]
     return json_response(items or None)
