@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Network
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from controllers.networks import netlink
 from controllers.networks.ipam import mac_for
-from controllers.networks.netlink import Link, RouteSocket
+from controllers.networks.netlink import Link, NetlinkError, RouteSocket
 
 _SYSCTL = Path("/proc/sys/net/ipv4")
 
@@ -66,10 +67,21 @@ def _mend_address(route: RouteSocket, link: Link, bridge: Bridge, *, fresh: bool
         each.index == link.index and each.destination == subnet and each.prefix_length == bridge.prefix_length
         for each in route.run(netlink.list_routes()).routes
     ):
-        mended.append("bridge route missing")
-        route.run(netlink.add_connected_route(link.index, subnet, bridge.prefix_length, bridge.address))
+        mended.append(_mend_route(route, link, bridge, subnet))
     # A bridge that was missing or down had no address or route: one cause, one report.
     return [] if fresh else mended[:1]
+
+
+def _mend_route(route: RouteSocket, link: Link, bridge: Bridge, subnet: str) -> str:
+    try:
+        route.run(netlink.add_connected_route(link.index, subnet, bridge.prefix_length, bridge.address))
+    except NetlinkError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        # The address, there a moment ago, is just being taken away.
+        route.run(netlink.add_address(link.index, bridge.address, bridge.prefix_length))
+        return "bridge address missing"
+    return "bridge route missing"
 
 
 def reconnect(bridge: str, ports: Iterable[str], isolated: bool) -> int:
