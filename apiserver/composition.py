@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from apiserver.admission.hostconfig import HostFacts
 from apiserver.config import Settings
@@ -76,6 +76,17 @@ class Engine:
         await self.archiver.close()
         self._unwatch()
         await self.store.close()
+
+    def reload(self, settings: Settings) -> None:
+        """Take over those of new settings that need no restart: registries and labels."""
+        self.puller.reach(mirrors=settings.registry_mirrors, insecure=settings.insecure_registries)
+        self.settings = replace(
+            self.settings,
+            registry_mirrors=settings.registry_mirrors,
+            insecure_registries=settings.insecure_registries,
+            labels=settings.labels,
+            log_level=settings.log_level,
+        )
 
     def _forget(self, change: Change[Container]) -> None:
         if change.after is None:

@@ -21,6 +21,7 @@ from apiserver.preflight import problems
 from apiserver.server import Server
 
 if TYPE_CHECKING:
+    from apiserver.composition import Engine
     from apiserver.exposition import MetricsServer
 
 log = logging.getLogger("wharfinger")
@@ -46,6 +47,7 @@ class _Daemon:
         self._stop = asyncio.Event()
         self._server = Server(settings)
         self._metrics: MetricsServer | None = None
+        self._engine: Engine | None = None
 
     async def run(self) -> None:
         from apiserver import documentation
@@ -56,7 +58,7 @@ class _Daemon:
         begun = time.monotonic()
         self._handle_signals()
         try:
-            engine = await assemble(self._settings)
+            self._engine = engine = await assemble(self._settings)
         except DatabaseError as error:
             raise ConfigError(str(error)) from None
         try:
@@ -109,6 +111,8 @@ class _Daemon:
             log.error("settings stay as they are: %s", error)
         else:
             set_level(settings.log_level)
-            log.info("settings read again: log level %s", settings.log_level)
+            if self._engine is not None:
+                self._engine.reload(settings)
+            log.info("settings read again: log level, certificates, registries and labels are as they say now")
         with contextlib.suppress(OSError):
             notify("READY=1")

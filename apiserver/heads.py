@@ -10,6 +10,7 @@ import re
 
 _END = b"\r\n\r\n"
 _UPGRADE = re.compile(rb"\r\nupgrade:[ \t]*tcp[ \t]*\r\n", re.IGNORECASE)
+_CHUNKED = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,12})[ \t]*\r\n", re.IGNORECASE)
 
 
@@ -42,7 +43,8 @@ class HeadFollower:
         self.complete = True
         head = bytes(self._head[: end - 2])
         self._head.clear()
-        if _UPGRADE.search(head) is not None:
+        # Where a chunked body ends only HTTP's parser can tell; no client sends one with an upgrade.
+        if _UPGRADE.search(head) is not None and _CHUNKED.search(head) is None:
             self.upgrade = True
             length = _LENGTH.search(head)
             self.body_length = int(length[1]) if length else 0

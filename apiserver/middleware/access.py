@@ -19,7 +19,8 @@ def log_request(request: web.BaseRequest, observation: Observation) -> None:
             level,
             "%s %s %d %.1f ms",
             observation.method,
-            request.path,
+            # As it came: a decoded line feed would forge a line.
+            request.raw_path.partition("?")[0],
             observation.code,
             observation.seconds * 1000,
             extra={"route": observation.route, "code": observation.code, "seconds": observation.seconds},

@@ -65,12 +65,16 @@ class Puller:
     ) -> None:
         self._store = store
         self._images = images
-        self._mirrors = tuple(mirrors)
-        self._insecure = tuple(insecure)
+        self.reach(mirrors=mirrors, insecure=insecure)
         self._agent = user_agent
         self._blobs = Blobs(layout)
         self._transfers = Transfers()
         self._extractions = asyncio.Semaphore(EXTRACTIONS_AT_ONCE)
+
+    def reach(self, *, mirrors: Sequence[str], insecure: Sequence[str]) -> None:
+        """Uses these mirrors and insecure registries from the next pull on."""
+        self._mirrors = tuple(mirrors)
+        self._insecure = tuple(insecure)
 
     async def start(self) -> None:
         """Clear up; call before the first pull."""

@@ -152,9 +152,11 @@ def test_a_hangup_reads_the_settings_again(stopped_engine: Engine) -> None:
     file = stopped_engine.directory / "daemon.json"
     file.write_text('{"log-level": "info"}')
     stopped_engine.start(f"--config-file={file}")
-    file.write_text('{"log-level": "debug"}')
+    file.write_text('{"log-level": "debug", "labels": ["a=b"], "registry-mirrors": ["http://mirror:1"]}')
     os.kill(stopped_engine.pid, signal.SIGHUP)
-    until(lambda: "settings read again: log level debug" in stopped_engine.log(), "reloaded")
+    until(lambda: "settings read again" in stopped_engine.log(), "reloaded")
+    info = stopped_engine.request("GET", "/info").json()
+    assert (info["Labels"], info["RegistryConfig"]["Mirrors"]) == (["a=b"], ["http://mirror:1/"])
     stopped_engine.request("GET", "/version")
     until(lambda: "GET /version 200" in stopped_engine.log(), "logged")
     file.write_text("{")
