@@ -13,7 +13,7 @@ from apiserver.admission.hostconfig import HostFacts, admit
 from apiserver.queries import Filters
 from apiserver.timestamps import parse_moment
 from apiserver.wire.container_life import UpdateRequest
-from store.errors import ConflictError, EngineError, InvalidParameterError, NotModifiedError
+from store.errors import ConflictError, InvalidParameterError, NotModifiedError
 from store.objects import Container, ContainerSpec, HostConfig
 from store.objects.containers import StopRequest
 
@@ -94,9 +94,9 @@ def paused(container: Container) -> ContainerSpec:
 
 
 def unpaused(container: Container) -> ContainerSpec:
-    """The spec of a container that is to run on. EngineError (500, as dockerd has it) when it is not paused."""
+    """The spec of a container that is to run on. ConflictError when it is not paused (dockerd answers 500)."""
     if container.status.phase != "paused":
-        raise EngineError(f"Container {container.uid} is not paused")
+        raise ConflictError(f"Container {container.uid} is not paused")
     return replace(container.spec, paused=False)
 
 

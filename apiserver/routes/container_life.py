@@ -212,6 +212,7 @@ async def kill(engine: Engine, call: Call) -> web.StreamResponse:
         life.check_running(container)
         if number == signal.SIGKILL or container.status.phase == "restarting":
             wished = await wish(engine, container.uid, lambda current: life.stopped(current, life.KILL))
+            crashpoint("container.kill.wished")
             await fulfilled(engine, wished, _at_rest, KILL_TIMEOUT, "kill")
         else:
             await engine.containers.kill(container.uid, number)

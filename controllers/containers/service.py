@@ -166,7 +166,6 @@ class ContainerService:
             return current
 
         await self._store.commit(change)
-        crashpoint("container.kill.recorded")
         await self._parts.runtime.kill(uid, number)
 
     async def update(self, container: Container) -> None:

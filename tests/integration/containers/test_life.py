@@ -97,7 +97,9 @@ def test_a_paused_container_stands_still(daemon: Daemon) -> None:
     assert message(answer) == "cannot start a paused container, try unpause instead"
     post(daemon, f"/containers/{container}/unpause")
     assert state(daemon, container)["Status"] == "running"
-    answer = post(daemon, f"/containers/{container}/unpause", 500)
+    answer = daemon.request("POST", f"/containers/{container}/unpause")
+    # A client's mistake: dockerd calls it its own.
+    assert answer.status == (500 if daemon.name == "peer" else 409)
     assert message(answer) == f"Container {container} is not paused"
     assert events(daemon, container, since) == ["create", "start", "pause", "unpause"]
 
