@@ -153,6 +153,18 @@ def ended_by_itself(engine: Engine) -> None:
     ask(engine, "POST", f"/containers/{FATAL}/wait")
 
 
+def with_network_beside(engine: Engine) -> None:
+    """The container, running on the default bridge, and a network that it is not on."""
+    network_create(engine)
+    started(engine)
+
+
+def connected(engine: Engine) -> None:
+    """The container, running, on the default bridge and on the network."""
+    with_network_beside(engine)
+    ask(engine, "POST", f"/networks/{NETWORK}/connect", {"Container": FATAL})
+
+
 def with_network(engine: Engine) -> None:
     """The container in a network of its own, running."""
     network_create(engine)
@@ -201,6 +213,16 @@ OPERATIONS: dict[str, Operation] = {
     "network.create": Operation(nothing, network_create, remove),
     "network.remove": Operation(
         network_create, lambda e: void(ask(e, "DELETE", f"/networks/{NETWORK}", fine=(404,))), remove
+    ),
+    "network.connect": Operation(
+        with_network_beside,
+        lambda e: void(ask(e, "POST", f"/networks/{NETWORK}/connect", {"Container": FATAL}, fine=(403,))),
+        remove,
+    ),
+    "network.disconnect": Operation(
+        connected,
+        lambda e: void(ask(e, "POST", f"/networks/{NETWORK}/disconnect", {"Container": FATAL}, fine=(409,))),
+        remove,
     ),
     "network.attach": Operation(with_network, on_container("start"), remove),
     "volume.create": Operation(nothing, volume_create, remove),

@@ -38,7 +38,7 @@ ROUTES: dict[str, tuple[str, ...]] = {
     "image.layer": ("image.load", "image.import"),
     "image.register": ("image.load",),
     "network.make": ("network.create",),
-    "network.names": ("network.attach",),
+    "network.names": ("network.create",),
     "network.detach": ("container.stop", "container.remove"),
     "network.attach": ("network.attach", "container.start"),
     "volume.populate": ("container.create",),
