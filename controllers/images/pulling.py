@@ -12,7 +12,7 @@ from typing import Any
 from controllers.archive.compression import open_uncompressed
 from controllers.images import configuration
 from controllers.images.board import Board, Progress
-from controllers.images.references import Reference
+from controllers.images.references import DEFAULT_REGISTRY, Reference
 from controllers.images.registry import blobs, manifests, platforms
 from controllers.images.registry.authentication import Credentials
 from controllers.images.registry.blobs import Announce, Blobs
@@ -25,7 +25,7 @@ from controllers.images.service import ImageService
 from controllers.images.transfers import Transfers
 from controllers.layout import Layout
 from store.crashpoints import crashpoint
-from store.errors import EngineError, NotFoundError
+from store.errors import EngineError, ForbiddenError
 from store.objects import Event, Image, Layer
 from store.store import Store
 
@@ -38,6 +38,7 @@ class _Pull:
 
     reference: Reference
     platform: Platform
+    asked_for_platform: bool
     board: Board
 
 
@@ -94,14 +95,14 @@ class Puller:
         Raises NotFoundError for what is not there or may not be seen, InvalidParameterError for a platform that is
         none, other EngineErrors for what went wrong. Cancelling it leaves downloads to be continued, and nothing else.
         """
+        if (reference.registry, reference.path) == (DEFAULT_REGISTRY, "library/scratch"):
+            raise ForbiddenError("'scratch' is a reserved name")
         wanted = platforms.parse(platform) if platform else platforms.local()
-        if wanted.os != "linux":
-            raise EngineError("operating system is not supported")
         if all_tags:
             reference = replace(reference, tag="", digest="")
         board = Board(progress)
         work = asyncio.ensure_future(
-            self._pull(_Pull(reference, wanted, board), credentials or Credentials(), all_tags)
+            self._pull(_Pull(reference, wanted, bool(platform), board), credentials or Credentials(), all_tags)
         )
         work.add_done_callback(lambda _: board.close())
         try:
@@ -120,6 +121,7 @@ class Puller:
                 async with RegistryClient(endpoint, reference.path, credentials, self._agent) as client:
                     await client.ping()
                     await (self._pull_all(client, pull) if all_tags else self._pull_and_tell(client, pull))
+                self._warn(pull)
                 return
             except UnreachableError as error:
                 failure = error
@@ -134,12 +136,23 @@ class Puller:
         tags = await client.tags()
         for tag in tags:
             newer |= await self._pull_one(client, replace(pull, reference=replace(pull.reference, tag=tag)))
-        if not tags:
-            raise NotFoundError(f"repository {pull.reference.familiar_name} has no tags")
         _conclude(pull, pull.reference.familiar_name, newer)
 
     async def _pull_and_tell(self, client: RegistryClient, pull: _Pull) -> None:
         _conclude(pull, pull.reference.familiar, await self._pull_one(client, pull))
+
+    def _warn(self, pull: _Pull) -> None:
+        """An image of one platform is taken for any, but not without a word."""
+        image = self._images.find(pull.reference.tagged().full)
+        if image is None or not pull.asked_for_platform:
+            return
+        actual = Platform.normalised(image.spec.os, image.spec.architecture, image.spec.variant)
+        if pull.platform.suited_by(actual) is None:
+            words = (
+                f"WARNING: image with reference {pull.reference.familiar_name} was found but does not match the "
+                f"specified platform: wanted {pull.platform}, actual: {actual}"
+            )
+            pull.board.say({"status": words})
 
     async def _pull_one(self, client: RegistryClient, pull: _Pull) -> bool:
         """True when the reference means another image than before."""
@@ -168,6 +181,8 @@ class Puller:
             parsed = manifests.parse(document.data, document.media_type)
             if isinstance(parsed, Index):
                 raise EngineError("an index may not stand in an index")
+        elif pull.platform.os != "linux":
+            raise EngineError("operating system is not supported")
         known = self._images.find(parsed.config.digest)
         if known is not None:
             raw = known.spec.raw_config.encode()

@@ -135,7 +135,9 @@ class RegistryClient:
         Raises InterruptedDownloadError when the connection breaks in the middle.
         """
         headers = {"Range": f"bytes={offset}-"} if offset else {}
-        async with self._answered(f"{self._base}/blobs/{digest}", headers, "Get", allowed=(416,)) as response:
+        async with self._answered(f"{self._base}/blobs/{digest}", headers, "Get", allowed=(404, 416)) as response:
+            if response.status == 404:
+                raise RegistryError("unknown blob")
             if response.status == 416:
                 yield -1, _nothing()
                 return

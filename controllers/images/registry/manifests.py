@@ -91,7 +91,8 @@ def parse(data: bytes, claimed: str) -> Manifest | Index:
     except msgspec.MsgspecError as error:
         raise EngineError(f"invalid manifest: {error}") from None
     kind = claimed if claimed in ACCEPTED else document.media_type
-    if document.media_type and document.media_type != kind:
+    # OCI's manifests may leave their type out.
+    if document.media_type != kind and (document.media_type or kind in (DOCKER_MANIFEST, DOCKER_LIST)):
         raise EngineError(f"mediaType in manifest should be '{kind}' not '{document.media_type}'")
     if document.schema_version != 2:
         raise EngineError(f"unsupported manifest schema version {document.schema_version}")
