@@ -136,6 +136,7 @@ def _bind_unix(path: Path, group: str) -> socket.socket:
         if gid >= 0:
             os.chown(path, -1, gid)
         path.chmod(0o660)
+        bound.listen(BACKLOG)
     except OSError as error:
         raise ConfigError(f"cannot listen on {path}: {error.strerror}") from None
     return bound
@@ -169,6 +170,8 @@ def _bind_tcp(host: str, port: int, endpoint: Endpoint, settings: Settings) -> s
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         _keep_alive(bound, settings.tls_limits if endpoint.scheme == "https" else settings.limits)
         bound.bind((host, port))
+        # Two may bind a port for which neither listens yet: only this claims it.
+        bound.listen(BACKLOG)
     except OSError as error:
         bound.close()
         if error.errno == errno.EADDRINUSE:

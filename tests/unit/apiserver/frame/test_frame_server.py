@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -258,3 +259,51 @@ async def test_a_socket_is_gone_after_the_shutdown(start: Starter) -> None:
     assert path.is_socket()
     await client.server.shutdown()
     assert not path.exists()
+
+
+PIECES = [
+    b"GET /things/a HTTP/1.1\r\n",
+    b"POST /echo HTTP/1.1\r\n",
+    b"POST /body HTTP/1.0\r\n",
+    b"Host: x\r\n",
+    b"\r\n",
+    b"\r\n\r\n",
+    b"Connection: Upgrade\r\nUpgrade: tcp\r\n",
+    b"Upgrade: websocket\r\n",
+    b"Content-Length: 5\r\n",
+    b"Content-Length: -1\r\n",
+    b"Content-Length: 99999999999999999999\r\n",
+    b"Transfer-Encoding: chunked\r\n",
+    b"5\r\nhello\r\n",
+    b"0\r\n\r\n",
+    b"zz\r\n",
+    b"Expect: 100-continue\r\n",
+    b"Content-Type: application/json\r\n",
+    b"{}",
+    b"\x00\xff",
+    b"\n",
+    b" ",
+    b"A" * 9000,
+]
+
+
+async def test_whatever_is_sent_the_server_lives_on(client: Client) -> None:
+    chance = random.Random(20)
+
+    async def trouble() -> None:
+        _, writer = await client.connect()
+        for _ in range(chance.randrange(1, 12)):
+            writer.write(chance.choice(PIECES))
+            if chance.random() < 0.3:
+                await asyncio.sleep(0)
+        if chance.random() < 0.5 and writer.can_write_eof():
+            writer.write_eof()
+        await asyncio.sleep(chance.random() / 20)
+        writer.transport.abort()
+
+    for _ in range(20):
+        await asyncio.gather(*(trouble() for _ in range(25)))
+    assert (await client.ask("GET", "/things/a")).status == 200
+    async with asyncio.timeout(20):
+        while client.server.requests_in_progress:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
