@@ -1,1 +1,1 @@
-"""The hands: reconcile loops that make the host match the store, with the host drivers beside the loops that use them."""
+"""The hands: reconcile loops that make the host match the store, with host drivers beside the loops that use them."""

@@ -14,8 +14,8 @@ import msgspec
 class Meta(msgspec.Struct, frozen=True, kw_only=True):
     """The head of an object.
 
-    ``generation`` counts edits of the spec; ``resource_version`` is the store's one growing number, set at commit. Times
-    are nanoseconds since the epoch.
+    ``generation`` counts edits of the spec; ``resource_version`` is the store's one growing number, set at commit.
+    Times are nanoseconds since the epoch.
     """
 
     uid: str

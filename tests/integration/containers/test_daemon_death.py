@@ -48,8 +48,8 @@ def test_policies_act_on_exits_that_were_missed(private_engine: Engine) -> None:
     private_engine.kill9()
     time.sleep(2)
     private_engine.start()
-    for container in (always, failing):
-        eventually(lambda container=container: private_engine.inspect(container)["RestartCount"] >= 1)
+    eventually(lambda: private_engine.inspect(always)["RestartCount"] >= 1)
+    eventually(lambda: private_engine.inspect(failing)["RestartCount"] >= 1)
     assert state(private_engine, never)["Status"] == "exited"
     eventually(lambda: private_engine.request("GET", f"/containers/{removing}/json").status == 404)
 

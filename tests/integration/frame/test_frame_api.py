@@ -41,7 +41,8 @@ def test_the_info_has_all_of_dockerds_fields_with_values_of_their_kind(
         del info["Runtimes"], info["Warnings"]
     assert shape(ours) == shape(theirs)
     for field in (
-        "Driver", "DriverStatus", "MemoryLimit", "SwapLimit", "KernelMemory", "CpuCfsPeriod", "CpuCfsQuota",
+        "Driver",
+        "DriverStatus", "MemoryLimit", "SwapLimit", "KernelMemory", "CpuCfsPeriod", "CpuCfsQuota",
         "CPUShares",
         "CPUSet", "PidsLimit", "OomKillDisable", "LoggingDriver", "CgroupDriver", "CgroupVersion",
         "KernelVersion",
