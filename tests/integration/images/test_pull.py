@@ -233,6 +233,34 @@ def test_plain_http_is_not_spoken_to_a_registry_elsewhere(engine: Engine) -> Non
     assert (status, lines) == (500, [{"message": expected}])
 
 
+def test_an_image_of_one_platform_is_taken_for_another_with_a_warning(engine: Engine, registry: FakeRegistry) -> None:
+    registry.add("app", "latest", image([BASE]))
+    name = f"{registry.address}/app"
+    lines = pulled(engine, name, query="&platform=linux/arm64")
+    assert lines[-2:] == [
+        f"Status: Downloaded newer image for {name}:latest",
+        f"WARNING: image with reference {name} was found but does not match the specified platform: "
+        "wanted linux/arm64, actual: linux/amd64",
+    ]
+
+
+def test_a_repository_without_tags_is_up_to_date(engine: Engine, registry: FakeRegistry) -> None:
+    name = f"{registry.address}/app"
+    assert pulled(engine, name, "") == [f"Status: Image is up to date for {name}"]
+
+
+def test_a_blob_that_the_registry_lost_is_told(engine: Engine, registry: FakeRegistry) -> None:
+    content = image([layer({"lost": b"lost"})])
+    registry.add("app", "latest", content)
+    registry.replies[f"/v2/app/blobs/{digest_of(content.blobs[1])}"].append(Reply(404, errors("BLOB_UNKNOWN", "x")))
+    _, lines = pull(engine, f"{registry.address}/app")
+    assert lines[-1]["error"] == "unknown blob"
+
+
+def test_scratch_is_no_image(engine: Engine) -> None:
+    assert pull(engine, "scratch") == (403, [{"message": "'scratch' is a reserved name"}])
+
+
 def test_a_malformed_platform_is_refused(engine: Engine) -> None:
     status, lines = pull(engine, "127.0.0.1:9/app", query="&platform=a/b/c/d")
     assert status == 400, lines
