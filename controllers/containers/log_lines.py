@@ -76,10 +76,10 @@ class Renderer:
         self._headers = {name: _Headers(number) for name, number in STREAMS.items()}
         self._partial: dict[bytes, bool] = {}
 
-    def selects(self, line: bytes, until: int) -> bool:
-        """Whether a line ends a line of output that is asked for."""
+    def selects(self, line: bytes, until: int, *, unfinished: bool = False) -> bool:
+        """Whether a line ends a line of output that is asked for, or, with ``unfinished``, is the last piece of one."""
         fields = line.split(b" ", 3)
-        if len(fields) < 3 or fields[1] not in self._wanted or fields[2] == b"P":
+        if len(fields) < 3 or fields[1] not in self._wanted or (fields[2] == b"P" and not unfinished):
             return False
         return not until or split_moment(line) <= until
 

@@ -158,10 +158,11 @@ def _render_parts(parts: list[_Part], query: LogQuery, render: Renderer) -> Iter
 
 def _tail(parts: list[_Part], query: LogQuery, render: Renderer) -> Iterator[bytes]:
     wanted, texts = query.tail, []
+    newest = next((part for part in reversed(parts) if part.size), None)
     for part in reversed(parts):
         if wanted <= 0:
             break
-        text, counted = _last_lines(part, wanted, query, render)
+        text, counted = _last_lines(part, wanted, query, render, part is newest)
         texts.append(text)
         wanted -= counted
     for text in reversed(texts):
@@ -170,8 +171,11 @@ def _tail(parts: list[_Part], query: LogQuery, render: Renderer) -> Iterator[byt
             yield batch.data
 
 
-def _last_lines(part: _Part, wanted: int, query: LogQuery, render: Renderer) -> tuple[bytes, int]:
-    """The end of a file that holds the last ``wanted`` lines that the query selects, and how many there were."""
+def _last_lines(part: _Part, wanted: int, query: LogQuery, render: Renderer, newest: bool) -> tuple[bytes, int]:
+    """The end of a file that holds the last ``wanted`` lines that the query selects, and how many there were.
+
+    What the ``newest`` file ends with counts as a line even when the container never ended it.
+    """
     position = part.size
     text = b""
     while position:
@@ -182,7 +186,12 @@ def _last_lines(part: _Part, wanted: int, query: LogQuery, render: Renderer) -> 
         lines = text[begin:].split(b"\n")[:-1]
         if len(lines) <= wanted and position:
             continue
-        ends = [number for number, line in enumerate(lines) if render.selects(line, query.until)]
+        unfinished = len(lines) - 1 if newest else -1
+        ends = [
+            number
+            for number, line in enumerate(lines)
+            if render.selects(line, query.until, unfinished=number == unfinished)
+        ]
         if len(ends) > wanted:
             return b"".join(line + b"\n" for line in lines[ends[-wanted - 1] + 1 :]), wanted
         if not position:

@@ -27,7 +27,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 # What a container's own mounts need to be mounted upon; lowest of all layers, so that an image's own files hide it.
 INIT_DIRECTORIES = ("dev", "dev/pts", "dev/shm", "etc", "proc", "sys")
-INIT_FILES = ("dev/console", "etc/hostname", "etc/hosts", "etc/resolv.conf")
+INIT_FILES = (".dockerenv", "dev/console", "etc/hostname", "etc/hosts", "etc/resolv.conf")
 
 
 class RootFilesystems:

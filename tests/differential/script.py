@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.differential.accepted import without_accepted
 from tests.differential.normalise import Normaliser
 from tests.support.daemon import Daemon
 from tests.support.tools import program
@@ -91,7 +92,8 @@ def _typed(command: list[str], stdin: str, daemon: Daemon) -> tuple[int, bytes, 
 
 
 def _comparable(step: Step, normaliser: Normaliser, stream: bytes) -> str:
-    lines = normaliser.text(stream.decode(errors="replace"), numbers=step.numbers).splitlines()
+    text = without_accepted(step.words, stream.decode(errors="replace"))
+    lines = normaliser.text(text, numbers=step.numbers).splitlines()
     if step.only is not None:
         lines = normaliser.matching(step.only, lines)
     return "\n".join(sorted(lines) if step.unordered else lines)

@@ -78,7 +78,8 @@ def test_tail_gives_the_last_whole_lines(log: list[Line], tail: int, cut: int) -
         path = Path(directory, "log")
         Path(directory, "log.1").write_bytes(written(log[:cut]))
         path.write_bytes(written(log[cut:], cut))
-        ends = [number for number, entry in enumerate(log) if entry[1] == "F"]
+        last = len(log) - 1
+        ends = [number for number, entry in enumerate(log) if entry[1] == "F" or number == last]
         first = ends[-tail - 1] + 1 if len(ends) > tail else 0
         expected = b"".join(content(entry) for entry in log[first:]) if tail else b""
         assert everything(path, LogQuery(tail=tail, multiplexed=False)) == expected
