@@ -57,6 +57,7 @@ class Host:
         self.rules_thread = 0
         self._firewall: Firewall | None = None
         self._rules_lock = asyncio.Lock()
+        self._zones: list[Zone] = []
         self._names_locks: dict[str, asyncio.Lock] = {}
         self._busy: dict[str, _Turn] = {}
         self._live: dict[str, dict[str, EndpointStatus]] = {}
@@ -171,8 +172,9 @@ class Host:
         ``Firewall.differs`` says it, or nothing."""
         async with self._rules_lock:
             firewall = self._opened()
-            wanted_zones, ports, unsure = zones(self._store.networks), *self._ports()
-            wrong = await self._on_rules_thread(lambda: firewall.differs(wanted_zones, ports, unsure))
+            # The zones that we made: a network that is just coming or going is no drift.
+            known, (ports, unsure) = self._zones, self._ports()
+            wrong = await self._on_rules_thread(lambda: firewall.differs(known, ports, unsure))
             if wrong:
                 await self._replace()
             return wrong
@@ -182,6 +184,7 @@ class Host:
         ports, unsure = self._ports()
         wanted_zones, wanted = zones(self._store.networks), {*ports, *unsure} - set(without)
         await self._on_rules_thread(lambda: firewall.replace(wanted_zones, sorted(wanted)))
+        self._zones = wanted_zones
 
     def _ports(self) -> tuple[set[Forwarding], set[Forwarding]]:
         """What should be open, and what may or may not be because its container is being worked on."""

@@ -106,6 +106,14 @@ class NameServers:
         except FileNotFoundError:
             return
 
+    def last_words(self, network: str) -> str:
+        """What a network's server said last: why it ended, if it has."""
+        try:
+            lines = (self._root / network / "log").read_text(errors="replace").splitlines()
+        except FileNotFoundError:
+            return ""
+        return lines[-1].strip() if lines else ""
+
     def networks(self) -> list[str]:
         """The networks that there are files of."""
         try:

@@ -4,6 +4,8 @@ namespace; made, compared, mended."""
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 from collections.abc import Awaitable, Callable, Iterable
 
 import msgspec
@@ -22,6 +24,8 @@ from store.objects.networks import NetworkStatus
 from store.store import Change, Store, Transaction
 
 HOST = "host"
+_log = logging.getLogger(__name__)
+_LASTING, _LONGEST_WAIT = 2.0, 60.0
 
 
 def bridge_of(network: Network) -> Bridge:
@@ -46,6 +50,7 @@ class NetworkLoop:
         self._networks = Controller("networks", self._reconcile, keys=self._keys, workers=4)
         self._sandboxes = Controller("sandboxes", self._sandbox, keys=lambda: list(host.connected), workers=4)
         self._servers: dict[str, asyncio.Task[None]] = {}
+        self._early_ends: dict[str, int] = {}
 
     def register(self, manager: Manager) -> None:
         """Have the manager run these loops."""
@@ -141,7 +146,9 @@ class NetworkLoop:
         if not network.spec.predefined:
             server = Server(wanted.address, forward=not network.spec.internal)
             if await asyncio.to_thread(self._host.names.ensure, network.uid, server):
-                mended.append("name server gone")
+                # One that keeps ending is told once and then no more.
+                if self._early_ends.get(network.uid, 0) <= 1:
+                    mended.append("name server gone")
                 await self._host.write_names([network.uid])
             self._watch_server(network.uid)
         return mended
@@ -149,6 +156,7 @@ class NetworkLoop:
     async def _remove(self, network: Network) -> None:
         if watch := self._servers.pop(network.uid, None):
             watch.cancel()
+        self._early_ends.pop(network.uid, None)
         await asyncio.to_thread(self._host.names.remove, network.uid)
         self._host.forget_names(network.uid)
         crashpoint("network.remove.nameless")
@@ -164,9 +172,17 @@ class NetworkLoop:
             return
 
         async def watch() -> None:
+            begun = time.monotonic()
             await self._host.names.ended(uid)
-            # Enough for a server that cannot start not to be started without end.
-            self._networks.enqueue_after(uid, 0.2)
+            if time.monotonic() - begun > _LASTING:
+                self._early_ends.pop(uid, None)
+                self._networks.enqueue(uid)
+                return
+            # It cannot start, say because something else of the host has port 53 everywhere: not without end.
+            count = self._early_ends[uid] = self._early_ends.get(uid, 0) + 1
+            reason = await asyncio.to_thread(self._host.names.last_words, uid)
+            _log.warning("the name server of network %s ended at once: %s", uid[:12], reason)
+            self._networks.enqueue_after(uid, min(0.1 * 2**count, _LONGEST_WAIT))
 
         self._servers[uid] = asyncio.create_task(watch(), name=f"names-{uid[:12]}")
 

@@ -17,13 +17,22 @@ FALLBACK_SERVERS = ("8.8.8.8", "8.8.4.4")
 
 
 def hosts_text(
-    hostname: str, domainname: str, addresses: Iterable[str], extra: Sequence[str], host_gateway: str
+    hostname: str,
+    domainname: str,
+    addresses: Iterable[str],
+    extra: Sequence[str],
+    host_gateway: str,
+    links: Iterable[tuple[str, Sequence[str]]] = (),
 ) -> str:
-    """``extra`` as ``--add-host`` has them, ``name:address``; the address ``host-gateway`` stands for the host's."""
+    """``extra`` as ``--add-host`` has them, ``name:address``; the address ``host-gateway`` stands for the host's.
+
+    ``links`` are addresses of linked containers (``--link``) with their names.
+    """
     lines = list(LOCAL_HOSTS)
     for entry in extra:
         name, _, address = entry.partition(":")
         lines.append(f"{host_gateway if address == 'host-gateway' else address}\t{name}")
+    lines.extend(f"{address}\t{' '.join(names)}" for address, names in links)
     # A name with dots is known by its first part too (dockerd, buildHostsFiles).
     full = f"{hostname}.{domainname}" if domainname else hostname
     names = f"{full} {full.split('.')[0]}" if "." in full else full

@@ -185,12 +185,9 @@ class NetworkService:
         return {name: self.resolve(spec.network or name) for name, spec in container.spec.endpoints.items()}
 
     def _joined(self, text: str) -> Attachment:
-        other = self._store.containers.get(text) or self._store.containers.by_name(text.removeprefix("/"))
+        other = self._find(text)
         if other is None:
-            matches = self._store.containers.by_prefix(text)
-            if len(matches) != 1:
-                raise NotFoundError(f"No such container: {text}")
-            other = matches[0]
+            raise NotFoundError(f"No such container: {text}")
         if not other.running:
             raise ConflictError(f"cannot join network of a non running container: {other.uid}")
         if other.network_mode == "host":
@@ -198,6 +195,12 @@ class NetworkService:
         if other.network_mode.startswith("container:"):
             return self._joined(other.network_mode.removeprefix("container:"))
         return Attachment(self._layout.namespaces / other.uid, {}, (), "")
+
+    def _find(self, text: str) -> Container | None:
+        containers = self._store.containers
+        found = containers.get(text) or containers.by_name(text.removeprefix("/"))
+        matches = containers.by_prefix(text) if found is None and text else []
+        return matches[0] if len(matches) == 1 else found
 
     def _interfaces(self, endpoints: Mapping[str, EndpointStatus]) -> list[Interface]:
         found = []
@@ -334,7 +337,23 @@ class NetworkService:
         addresses = [each.ipv4_address for each in attachment.endpoints.values() if each.ipv4_address]
         bridge = self._store.networks.by_name("bridge")
         gateway = bridge.spec.pools[0].gateway if bridge is not None and bridge.spec.pools else ""
-        return sandbox_files.hosts_text(config.hostname, config.domainname, addresses, extra, gateway)
+        links = self._links(container, attachment.endpoints)
+        return sandbox_files.hosts_text(config.hostname, config.domainname, addresses, extra, gateway, links)
+
+    def _links(self, container: Container, endpoints: Mapping[str, EndpointStatus]) -> list[tuple[str, list[str]]]:
+        """The addresses of linked containers on a common network, with the names that the links give them."""
+        asked = list(container.spec.host.links or ())
+        asked += [link for spec in container.spec.endpoints.values() for link in spec.links]
+        common = {endpoint.network for endpoint in endpoints.values()}
+        found = []
+        for link in asked:
+            text, _, alias = link.partition(":")
+            target = self._find(text)
+            for endpoint in target.status.endpoints.values() if target is not None and target.running else ():
+                if target is not None and endpoint.network in common and endpoint.ipv4_address:
+                    names = dict.fromkeys((alias.rpartition("/")[2] or target.name, target.uid[:12], target.name))
+                    found.append((endpoint.ipv4_address, list(names)))
+        return found
 
     def resolv_conf(self, container: Container, attachment: Attachment) -> str:
         """The text of the container's /etc/resolv.conf. Blocking for one small read."""

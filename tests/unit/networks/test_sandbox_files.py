@@ -46,3 +46,8 @@ def test_a_user_defined_network_has_its_own_server_first() -> None:
     text = resolv_text(HOST, own_servers=["172.18.0.1"])
     assert text == "search example.org lan\nnameserver 172.18.0.1\noptions edns0 ndots:0\n"
     assert "options ndots:2\n" in resolv_text(HOST, own_servers=["172.18.0.1"], options=["ndots:2"])
+
+
+def test_linked_containers_are_named_with_their_addresses() -> None:
+    text = hosts_text("abc", "", ["10.0.0.2"], [], "", [("10.0.0.9", ["db", "0123456789ab", "postgres"])])
+    assert "10.0.0.9\tdb 0123456789ab postgres\n" in text
