@@ -17,6 +17,8 @@ _log = logging.getLogger(__name__)
 _ATTRIBUTES = msgspec.json.Decoder(dict[str, str])
 _FOLLOWER_BACKLOG = 4_096
 
+LATEST = 2**63 - 1
+
 
 class EventLog:
     """Past and coming events."""
@@ -63,9 +65,10 @@ class EventLog:
         self._followers.pop(follower, None)
 
     def _read(self, since_ns: int, until_ns: int | None) -> list[Event]:
-        statement = select(EVENTS).where(EVENTS.c.at >= since_ns).order_by(EVENTS.c.sequence)
+        # A client may ask for any time at all; a column holds 64 bits.
+        statement = select(EVENTS).where(EVENTS.c.at >= min(max(since_ns, 0), LATEST)).order_by(EVENTS.c.sequence)
         if until_ns is not None:
-            statement = statement.where(EVENTS.c.at <= until_ns)
+            statement = statement.where(EVENTS.c.at <= min(max(until_ns, 0), LATEST))
         with self._engine.connect() as connection:
             return [
                 Event(**{**row, "attributes": _ATTRIBUTES.decode(row["attributes"])})
