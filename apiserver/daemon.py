@@ -7,6 +7,7 @@ import contextlib
 import gc
 import logging
 import os
+import resource
 import signal
 import time
 from collections.abc import Callable
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("wharfinger")
 
+OPEN_FILES = 65536
+
 
 def serve(settings: Settings, reload: Callable[[], Settings]) -> None:
     """Runs the daemon until SIGTERM or SIGINT. ``reload`` reads the settings again for SIGHUP.
@@ -36,8 +39,17 @@ def serve(settings: Settings, reload: Callable[[], Settings]) -> None:
 
     for problem in problems(settings):
         raise ConfigError(problem)
+    _raise_open_files()
     with DataRootLock(settings.data_root), PidFile(settings.pidfile):
         uvloop.run(_Daemon(settings, reload).run())
+
+
+def _raise_open_files() -> None:
+    """Each client, stream and container costs descriptors, and a shell's usual 1,024 are gone with 300 containers."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 class _Daemon:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import sqlite3
@@ -211,6 +212,16 @@ def test_the_library_and_the_command_have_the_same_version() -> None:
     from apiserver.release import VERSION
 
     assert version("wharfinger") == VERSION
+
+
+def test_a_shells_small_limit_of_open_files_is_raised(stopped_engine: Engine) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        stopped_engine.start()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert resource.prlimit(stopped_engine.pid, resource.RLIMIT_NOFILE)[0] == min(65536, hard)
 
 
 def test_a_socket_belongs_to_its_group_alone(stopped_engine: Engine) -> None:
