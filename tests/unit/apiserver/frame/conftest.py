@@ -99,7 +99,17 @@ async def wait(call: Call) -> web.StreamResponse:
     return json_response({})
 
 
+async def talk(call: Call) -> web.StreamResponse:
+    """Sends back what it gets, over a WebSocket."""
+    socket = web.WebSocketResponse()
+    await socket.prepare(call.request)
+    async for message in socket:
+        await socket.send_str(f"<{message.data}>")
+    return socket
+
+
 ROUTES = [
+    Route("GET", "/talk", talk, "Talk"),
     Route("GET", "/things/{id}", show, "Show"),
     Route("GET", "/things/json", refuse, "List"),
     Route("DELETE", "/things/{name:.+}", show, "Delete"),

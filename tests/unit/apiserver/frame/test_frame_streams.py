@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import aiohttp
 import pytest
 
 from apiserver.streams import STDERR, STDOUT, frame, human_size, progress_bar
 
 if TYPE_CHECKING:
-    from tests.unit.apiserver.frame.conftest import Client
+    from tests.unit.apiserver.frame.conftest import Client, Starter
 
 UPGRADE = b"Host: x\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n"
 
@@ -88,6 +89,18 @@ async def test_a_handler_ends_when_its_client_has_gone_for_good(client: Client) 
     async with asyncio.timeout(20):
         while client.server.requests_in_progress:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
+
+
+async def test_a_websocket_is_a_stream_too(start: Starter) -> None:
+    client = await start(read_timeout=0.1, write_timeout=0.1, keep_alive=0.1)
+    path = str(client.server.listeners[0].endpoint.path)
+    async with aiohttp.ClientSession("http://docker", connector=aiohttp.UnixConnector(path)) as session:
+        async with session.ws_connect("/v1.41/talk") as socket:
+            for number in range(3):
+                await socket.send_str(str(number))
+                assert await socket.receive_str() == f"<{number}>"
+                await asyncio.sleep(0.15)
+        assert socket.close_code == 1000
 
 
 def test_a_frame_is_the_stream_the_length_and_the_data() -> None:
