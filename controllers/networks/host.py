@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from controllers.layout import Layout
-from controllers.networks import ipam, leasing
+from controllers.networks import conntrack, ipam, leasing
 from controllers.networks.creating import ENABLE_MASQUERADE, flag
 from controllers.networks.firewall import Firewall, Forwarding, Zone
 from controllers.networks.names import NameServers, hosts_text
@@ -22,6 +23,7 @@ from store.objects.containers import EndpointStatus, PublishedPort
 from store.store import Store
 
 T = TypeVar("T")
+_log = logging.getLogger(__name__)
 
 
 def zones(networks: Iterable[Network]) -> list[Zone]:
@@ -146,6 +148,7 @@ class Host:
             except NftablesError:
                 # The table is gone, or holds something stale under that key.
                 await self._replace()
+        await _forget_udp(wanted)
 
     async def unpublish(self, uid: str, forwardings: Iterable[Forwarding]) -> None:
         """Close ports and let go of them; none there is fine."""
@@ -156,6 +159,7 @@ class Host:
             firewall = self._opened()
             if not await self._on_rules_thread(lambda: self._close(firewall, uid, wanted)):
                 await self._replace(without=wanted)
+        await _forget_udp(wanted)
 
     def _close(self, firewall: Firewall, uid: str, wanted: list[Forwarding]) -> bool:
         closed = firewall.close(wanted)
@@ -221,3 +225,13 @@ class Host:
     def forget_names(self, network: str) -> None:
         """The network is gone."""
         self._names_locks.pop(network, None)
+
+
+async def _forget_udp(forwardings: Iterable[Forwarding]) -> None:
+    """Have senders to ports just opened or closed be led anew."""
+    if ports := {each.port for each in forwardings if each.protocol == "udp"}:
+        try:
+            await asyncio.to_thread(conntrack.forget_udp, ports)
+        except OSError as error:
+            # The ports themselves are as they should be.
+            _log.warning("old UDP connections may go on to where they went: %s", error)

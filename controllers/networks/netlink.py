@@ -22,7 +22,7 @@ NEW_ROUTE, DELETE_ROUTE, GET_ROUTE = 24, 25, 26
 NEW_NEIGHBOUR, DELETE_NEIGHBOUR = 28, 29
 INTERFACE_UP = 0x1
 
-_ERROR, _DONE = 2, 3
+ERROR, DONE = 2, 3
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER, _IFLA_LINKINFO = 1, 3, 4, 10, 18
 _IFLA_IFALIAS, _IFLA_NET_NS_FD, _IFLA_LINK_NETNSID = 20, 28, 37
 _IFLA_PROTINFO_NESTED = 12 | 0x8000
@@ -341,12 +341,12 @@ class RouteSocket:
                 message = waiting.get(sequence)
                 if message is None:
                     continue
-                if kind == _ERROR:
+                if kind == ERROR:
                     code = -struct.unpack_from("=i", body)[0]
                     del waiting[sequence]
                     if code and code not in message.ignore:
                         failure = failure or code
-                elif kind == _DONE:
+                elif kind == DONE:
                     del waiting[sequence]
                 else:
                     _collect(reply, kind, body)

@@ -75,6 +75,8 @@ def _pool(bip: str) -> IpamPool:
         raise InvalidParameterError(
             f"--bip {bip}: give an address with its prefix length, like 172.20.0.1/16"
         ) from None
+    if interface.ip in (interface.network.network_address, interface.network.broadcast_address):
+        raise InvalidParameterError(f"--bip {bip}: that is a network's address, give one of a host in it")
     if interface.network.prefixlen > 30:
         raise InvalidParameterError(f"--bip {bip}: the network has no room for containers")
     return IpamPool(subnet=str(interface.network), gateway=str(interface.ip))

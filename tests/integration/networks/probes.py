@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import os
+import socket
+import threading
 import time
 from collections.abc import Callable
 
@@ -42,3 +46,21 @@ def from_host(daemon: Daemon, address: str, port: int, *, outside: bool = False)
 def from_container(daemon: Daemon, name: str, address: str, port: int = 80) -> Callable[[], str]:
     """What a connection out of a container gets to read."""
     return lambda: daemon.docker("exec", name, "nc", "-w", "2", address, str(port), check=False).out.strip()
+
+
+def socket_inside(daemon: Daemon, name: str, kind: socket.SocketKind) -> socket.socket:
+    """A socket in a container's network, for use by the test's own process."""
+    pid = daemon.inspect(name)["State"]["Pid"]
+    made: list[socket.socket] = []
+
+    def make() -> None:
+        with open(f"/proc/{pid}/ns/net") as namespace:
+            if ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), 0x40000000) != 0:
+                raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        made.append(socket.socket(socket.AF_INET, kind))
+
+    # The namespace is the thread's, and this one ends right after.
+    thread = threading.Thread(target=make)
+    thread.start()
+    thread.join()
+    return made[0]

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tests.integration.networks.probes import from_container, from_host, serve, until
+from tests.integration.networks.probes import from_container, from_host, serve, socket_inside, until
 from tests.support.daemon import Daemon
 from tests.support.engine import Engine
 from tests.support.surroundings import ADDRESS, OUTSIDE_ADDRESS
@@ -63,18 +63,36 @@ def test_the_hosts_loopback_services_are_closed_to_containers_and_the_outside(en
 
 
 def test_udp_ports_are_published_too(daemon: Daemon) -> None:
-    daemon.run("-d", "-p", "5300:53/udp", "busybox", "sh", "-c", "echo hello | nc -u -l -p 53")
-    with daemon.surroundings.socket(kind=socket.SOCK_DGRAM, outside=True) as client:
-        client.settimeout(0.3)
+    daemon.run("-d", "--name", "echo", "-p", "5300:53/udp", "busybox", "sleep", "1000")
+    with (
+        socket_inside(daemon, "echo", socket.SOCK_DGRAM) as server,
+        daemon.surroundings.socket(kind=socket.SOCK_DGRAM, outside=True) as client,
+    ):
+        server.bind(("0.0.0.0", 53))
+        server.settimeout(5)
+        client.settimeout(5)
         client.connect((ADDRESS, 5300))
-        answer = b""
-        for _ in range(15):
-            client.send(b"anybody?")
-            with contextlib.suppress(OSError):
-                answer = client.recv(100)
-                break
-            time.sleep(0.05)
-    assert answer == b"hello\n"
+        client.send(b"anybody?")
+        question, peer = server.recvfrom(100)
+        server.sendto(b"hello", peer)
+        assert (question, client.recv(100)) == (b"anybody?", b"hello")
+
+
+def test_a_udp_sender_that_was_too_early_gets_through_later(daemon: Daemon) -> None:
+    with daemon.surroundings.socket(kind=socket.SOCK_DGRAM, outside=True) as client:
+        client.settimeout(5)
+        client.bind(("0.0.0.0", 5301))
+        for name in ("first", "second"):
+            client.sendto(b"too early", (ADDRESS, 5300))
+            daemon.run("-d", "--name", name, "-p", "5300:53/udp", "busybox", "sleep", "1000")
+            with socket_inside(daemon, name, socket.SOCK_DGRAM) as server:
+                server.bind(("0.0.0.0", 53))
+                server.settimeout(5)
+                client.sendto(name.encode(), (ADDRESS, 5300))
+                assert server.recv(100) == name.encode()
+            # Its address is taken by another, so that the port leads elsewhere the second time.
+            daemon.docker("rm", "-f", name)
+            daemon.run("-d", "busybox", "sleep", "1000")
 
 
 def test_a_random_port_is_told_and_answers(engine: Engine) -> None:
