@@ -9,12 +9,16 @@ from functools import cache
 from store.errors import InvalidParameterError
 
 DEFAULT_REGISTRY = "docker.io"
-_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
-_HOST = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
-_DOMAIN = re.compile(rf"(?:{_HOST}(?:\.{_HOST})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?")
-_PATH = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
+LEGACY_REGISTRY = "index.docker.io"
+# Quantifiers that never give back keep the time linear, whatever a client sends.
+_COMPONENT = r"[a-z0-9]++(?:(?:[._]|__|-++)[a-z0-9]++)*+"
+_HOST = r"[a-zA-Z0-9]++(?:-++[a-zA-Z0-9]++)*+"
+_DOMAIN = rf"{_HOST}(?:\.{_HOST})*+(?::[0-9]++)?+"
+_NAME = rf"(?:{_DOMAIN}/)?{_COMPONENT}(?:/{_COMPONENT})*"
 _TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
-_DIGEST = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:[+._-][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}")
+_DIGEST = r"[A-Za-z][A-Za-z0-9]*(?:[+._-][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}"
+_REFERENCE = re.compile(rf"(?P<name>{_NAME})(?::(?P<tag>{_TAG.pattern}))?(?:@(?P<digest>{_DIGEST}))?", re.ASCII)
+DIGEST_LENGTHS = {"sha256": 64, "sha384": 96, "sha512": 128}
 IDENTIFIER = re.compile(r"[0-9a-f]{64}")
 SHA256 = re.compile(r"sha256:[0-9a-f]{64}")
 LONGEST_NAME = 255
@@ -70,35 +74,42 @@ def parse(text: str) -> Reference:
     """Read a reference as people write it. InvalidParameterError in dockerd's words."""
     if IDENTIFIER.fullmatch(text):
         raise InvalidParameterError(f"invalid repository name ({text}), cannot specify 64-byte hexadecimal strings")
-    rest, at, digest = text.partition("@")
-    if at and not _DIGEST.fullmatch(digest):
-        raise _invalid()
-    if digest.startswith("sha256:") and not SHA256.fullmatch(digest):
-        raise InvalidParameterError(
-            "invalid checksum digest length" if len(digest) != 71 else "invalid checksum digest format"
-        )
-    registry, path = _split_registry(rest)
-    tag = ""
-    if ":" in path:
-        path, _, tag = path.rpartition(":")
-        if not _TAG.fullmatch(tag):
-            raise _invalid()
-    if path != path.lower() and _PATH.fullmatch(path.lower()):
+    registry, remainder = _split_registry(text)
+    path = remainder.partition(":")[0]
+    if path != path.lower():
         raise _invalid("repository name must be lowercase")
-    if not _PATH.fullmatch(path) or not _DOMAIN.fullmatch(registry):
-        raise _invalid()
-    if registry == DEFAULT_REGISTRY and "/" not in path:
-        path = "library/" + path
-    if len(registry) + 1 + len(path) > LONGEST_NAME:
-        raise InvalidParameterError("repository name must not be more than 255 characters")
-    return Reference(registry, path, tag, digest)
+    match = _REFERENCE.fullmatch(f"{registry}/{remainder}")
+    if match is None:
+        raise _invalid("repository name must be lowercase" if _REFERENCE.fullmatch(text.lower()) else "")
+    name, tag, digest = match["name"], match["tag"] or "", match["digest"] or ""
+    if len(name) > LONGEST_NAME:
+        raise InvalidParameterError(f"repository name must not be more than {LONGEST_NAME} characters")
+    if digest:
+        _check_digest(digest)
+    # The grammar may find no registry in what was split off as one; then there is none that could be asked.
+    return Reference(registry, name.removeprefix(registry + "/"), tag, digest)
+
+
+def _check_digest(digest: str) -> None:
+    algorithm, _, encoded = digest.partition(":")
+    length = DIGEST_LENGTHS.get(algorithm)
+    if length is None:
+        raise InvalidParameterError("unsupported digest algorithm")
+    if len(encoded) != length:
+        raise InvalidParameterError("invalid checksum digest length")
+    if not re.fullmatch(r"[a-f0-9]+", encoded):
+        raise InvalidParameterError("invalid checksum digest format")
 
 
 def _split_registry(text: str) -> tuple[str, str]:
     first, slash, rest = text.partition("/")
-    if slash and ("." in first or ":" in first or first == "localhost" or first.lower() != first):
-        return (DEFAULT_REGISTRY, rest) if first == "index.docker.io" else (first, rest)
-    return DEFAULT_REGISTRY, text
+    if not slash or ("." not in first and ":" not in first and first != "localhost"):
+        first, rest = DEFAULT_REGISTRY, text
+    if first == LEGACY_REGISTRY:
+        first = DEFAULT_REGISTRY
+    if first == DEFAULT_REGISTRY and "/" not in rest:
+        rest = "library/" + rest
+    return first, rest
 
 
 def join(repository: str, tag: str) -> Reference:

@@ -79,7 +79,9 @@ class ImageService:
 
     def display(self, text: str) -> str:
         """A reference as dockerd shows it in messages: familiar, with its tag."""
-        if references.SHA256.fullmatch(text) or references.IDENTIFIER.fullmatch(text) or text.startswith("sha256:"):
+        if references.IDENTIFIER.fullmatch(text):
+            return "sha256:" + text
+        if text.startswith("sha256:"):
             return text
         return references.parse(text).tagged().familiar
 
