@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
+from apiserver.admission.older import as_meant
 from store.errors import ForbiddenError, InvalidParameterError
 from store.objects.containers import HostConfig, LogConfig, PortBinding, RestartPolicy
 
@@ -97,6 +98,7 @@ def admit(host: HostConfig, facts: HostFacts, api: tuple[int, int]) -> tuple[Hos
     warnings. InvalidParameterError for what cannot be.
     """
     warnings: list[str] = []
+    host = as_meant(host, api)
     _check_processor(host, facts)
     host = _memory(host, warnings)
     _check_security(host)
@@ -118,20 +120,17 @@ def admit(host: HostConfig, facts: HostFacts, api: tuple[int, int]) -> tuple[Hos
         host = replace(host, blkio_weight=0)
     if host.network_mode == "host" and host.port_bindings:
         warnings.append("Published ports are discarded when using host network mode")
-    cgroupns = host.cgroupns_mode or (
-        "private" if facts.cgroup_v2 and not host.privileged and api >= (1, 41) else "host"
-    )
+    cgroupns = host.cgroupns_mode or ("private" if facts.cgroup_v2 and not host.privileged else "host")
     host = replace(
         host,
         log_config=_log_config(host.log_config),
         network_mode=host.network_mode or "default",
         port_bindings=_port_bindings(host),
         cgroupns_mode=cgroupns,
-        ipc_mode=host.ipc_mode or ("private" if api >= (1, 40) else "shareable"),
         shm_size=host.shm_size or DEFAULT_SHM_SIZE,
         runtime=host.runtime or facts.default_runtime,
         console_size=host.console_size or (0, 0),
-        pids_limit=host.pids_limit or None,
+        pids_limit=host.pids_limit if host.pids_limit and host.pids_limit > 0 else None,
         oom_kill_disable=False if host.oom_kill_disable is None else host.oom_kill_disable,
         masked_paths=_paths(host.masked_paths, MASKED_PATHS, host.privileged),
         readonly_paths=_paths(host.readonly_paths, READONLY_PATHS, host.privileged),

@@ -12,6 +12,7 @@ from apiserver.admission.containers import check_name, signal_number
 from apiserver.admission.hostconfig import HostFacts, admit
 from apiserver.queries import Filters
 from apiserver.timestamps import parse_moment
+from apiserver.wire import versions
 from apiserver.wire.container_life import UpdateRequest
 from store.errors import ConflictError, InvalidParameterError, NotModifiedError
 from store.objects import Container, ContainerSpec, HostConfig
@@ -146,7 +147,7 @@ def updated(container: Container, request: UpdateRequest, facts: HostFacts, api:
         )
     if request.kernel_memory and container.running:
         raise conflict("Can not update kernel memory to a running container, please stop it first.")
-    if request.pids_limit is not None and api >= (1, 40):
+    if request.pids_limit is not None and versions.has(api, "update.pids-limit"):
         given["pids_limit"] = max(request.pids_limit, 0)
     if request.restart_policy.name:
         if host.auto_remove and request.restart_policy.name != "no":

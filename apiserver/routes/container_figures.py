@@ -15,6 +15,7 @@ from apiserver.rendering import encode, json_response
 from apiserver.routes import lookup
 from apiserver.streams import stream
 from apiserver.timestamps import rfc3339
+from apiserver.wire import versions
 from controllers.containers import attach, cgroups, processes, stats
 from controllers.containers.events import event
 from store.errors import ConflictError
@@ -61,7 +62,7 @@ async def usage(engine: Engine, call: Call) -> web.StreamResponse:
     """``GET /containers/{id}/stats``: a container that does not run has empty figures."""
     container = lookup.container(engine.store, call.path["id"])
     streaming = call.query.flag("stream", default=True)
-    one_shot = call.query.flag("one-shot") and call.version >= (1, 41)
+    one_shot = call.query.flag("one-shot") and versions.has(call.version, "stats.one-shot")
     if not streaming:
         if not container.running:
             return json_response(_empty(container))

@@ -19,6 +19,7 @@ from apiserver.dispatch import Call, Route
 from apiserver.rendering import json_response
 from apiserver.routes import lookup
 from apiserver.wire import container_views as views
+from apiserver.wire import versions
 from apiserver.wire.containers import ContainerInspect, CreateRequest, CreateResponse
 from controllers.containers.usage import written_bytes
 from store.crashpoints import crashpoint
@@ -72,7 +73,8 @@ async def _admit(engine: Engine, call: Call, request: CreateRequest) -> tuple[Co
     if request == CreateRequest():
         raise InvalidParameterError("Config cannot be empty in order to create a container")
     admission.check_modes(config, request.host_config or HostConfig())
-    image = _image(engine, config.image, call.query.text("platform"))
+    platform = call.query.text("platform") if versions.has(call.version, "create.platform") else ""
+    image = _image(engine, config.image, platform)
     if image is None and not (config.cmd or config.entrypoint):
         raise InvalidParameterError("No command specified")
     if image is None:

@@ -13,6 +13,7 @@ from apiserver.queries import Filters
 from apiserver.rendering import json_response, no_content
 from apiserver.timestamps import parse_moment
 from apiserver.wire import images as wire
+from apiserver.wire import versions
 from controllers.images import references
 from controllers.images.removal import Removed
 from store.errors import InvalidParameterError, NotFoundError
@@ -85,7 +86,9 @@ async def list_images(engine: Engine, call: Call) -> web.StreamResponse:
     """``GET /images/json``; 400 for a filter that does not exist."""
     filters = call.query.filters(LIST_FILTERS)
     matchers = _matchers(engine, filters)
-    patterns = filters.values("reference")
+    patterns = list(filters.values("reference"))
+    if not versions.has(call.version, "image-list.filter-gone") and (pattern := call.query.text("filter")):
+        patterns.append(pattern)
     found = []
     for image in engine.images.all():
         tags, digests = engine.images.names(image.uid)

@@ -13,6 +13,7 @@ from apiserver.queries import Filters, quoted
 from apiserver.rendering import json_response, no_content
 from apiserver.routes import lookup
 from apiserver.timestamps import parse_moment
+from apiserver.wire import versions
 from apiserver.wire.containers import EndpointRequest
 from apiserver.wire.networks import (
     NetworkConnectRequest,
@@ -109,8 +110,9 @@ async def list_networks(engine: Engine, call: Call) -> web.StreamResponse:
     for kind in filters.values("type"):
         if kind not in ("custom", "builtin"):
             raise InvalidParameterError(f"invalid filter: 'type'='{kind}'")
+    detailed = not versions.has(call.version, "network-list.brief")
     chosen = [
-        view(network, ())
+        view(network, engine.store.containers.where("network", network.uid) if detailed else ())
         for network in engine.store.networks
         if network.meta.deletion_requested_at is None
         and filters.exact("driver", network.spec.driver)

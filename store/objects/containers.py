@@ -125,21 +125,21 @@ class DeviceRequest(DockerStruct, frozen=True, kw_only=True):
     options: dict[str, str] | None = None
 
 
-class BindOptions(DockerStruct, frozen=True, kw_only=True):
+class BindOptions(DockerStruct, frozen=True, kw_only=True, omit_defaults=True):
     """Options of a bind mount."""
 
     propagation: str = ""
     non_recursive: bool = False
 
 
-class DriverConfig(DockerStruct, frozen=True, kw_only=True):
+class DriverConfig(DockerStruct, frozen=True, kw_only=True, omit_defaults=True):
     """A volume driver with its options."""
 
     name: str = ""
     options: dict[str, str] | None = None
 
 
-class VolumeOptions(DockerStruct, frozen=True, kw_only=True):
+class VolumeOptions(DockerStruct, frozen=True, kw_only=True, omit_defaults=True):
     """Options of a volume mount."""
 
     no_copy: bool = False
@@ -147,14 +147,14 @@ class VolumeOptions(DockerStruct, frozen=True, kw_only=True):
     driver_config: DriverConfig | None = None
 
 
-class TmpfsOptions(DockerStruct, frozen=True, kw_only=True):
+class TmpfsOptions(DockerStruct, frozen=True, kw_only=True, omit_defaults=True):
     """Options of a tmpfs mount: size in bytes, mode as a number."""
 
     size_bytes: int = 0
     mode: int = 0
 
 
-class Mount(DockerStruct, frozen=True, kw_only=True):
+class Mount(DockerStruct, frozen=True, kw_only=True, omit_defaults=True):
     """A mount as ``--mount`` asks for it (API: Mount)."""
 
     target: str = ""

@@ -6,7 +6,9 @@ import base64
 import contextlib
 import json
 import logging
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -132,8 +134,17 @@ def test_log_lines_are_text_or_json_with_what_they_carry() -> None:
     assert (line["level"], line["logger"], line["msg"], line["route"]) == ("info", "n", "a b", "/x")
 
 
-def test_every_change_lies_between_the_floor_and_the_ceiling() -> None:
-    for change in CHANGES.values():
+def test_every_change_lies_between_the_floor_and_the_ceiling_and_makes_a_difference_somewhere() -> None:
+    project = Path(__file__).resolve().parents[4]
+    code = "".join(file.read_text() for file in (project / "apiserver").rglob("*.py") if file.name != "versions.py")
+    for name, change in CHANGES.items():
         assert MINIMUM <= change.since <= CURRENT
+        assert f'"{name}"' in code, name
+
+
+def test_versions_are_told_apart_by_the_table_alone() -> None:
+    project = Path(__file__).resolve().parents[4]
+    for file in (project / "apiserver").rglob("*.py"):
+        assert not re.search(r"(version|api) *[<>]=? *\(1,", file.read_text().replace("call.version >= (1, 40)``", ""))
     assert has((1, 30), "wait.condition")
     assert not has((1, 29), "wait.condition")
