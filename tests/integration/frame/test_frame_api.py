@@ -190,3 +190,29 @@ def test_input_that_ends_over_tls_does_not_end_the_output(stopped_engine: Engine
     docker += f" --tlscert={client.certificate} --tlskey={client.key}"
     script = f"echo hello | {docker} run -i --rm busybox sh -c 'cat; sleep 1; echo done'"
     assert stopped_engine.surroundings.run("sh", "-c", script).stdout == "hello\ndone\n"
+
+
+@pytest.mark.parametrize("version", ["1.24", "1.25", "1.39", "1.40", "1.41"])
+def test_each_version_of_the_api_means_what_dockerd_takes_it_to_mean(engine: Engine, peer: Peer, version: str) -> None:
+    meant = [_meant(daemon, version) for daemon in (engine, peer)]
+    assert meant[0] == meant[1]
+
+
+def _meant(daemon: Engine | Peer, version: str) -> list[Any]:
+    """What becomes of requests whose meaning has changed between versions."""
+    mount = {"Type": "bind", "Source": "/tmp", "Target": "/x", "BindOptions": {"NonRecursive": True}}
+    host = {"AutoRemove": True, "PidsLimit": -1, "KernelMemoryTCP": 10_000_000, "Mounts": [mount]}
+    asked = {"Image": "busybox", "Cmd": ["sleep", "600"], "HostConfig": host}
+    container = daemon.request("POST", f"/v{version}/containers/create", asked).json()["Id"]
+    created = daemon.inspect(container)["HostConfig"]
+    daemon.request("POST", f"/v{version}/containers/{container}/update", {"PidsLimit": 5})
+    running = daemon.run("-d", "--network", "host", "busybox", "sleep", "600")
+    networks = daemon.request("GET", f"/v{version}/networks").json()
+    changed = ("AutoRemove", "IpcMode", "CgroupnsMode", "PidsLimit", "KernelMemoryTCP", "Mounts")
+    return [
+        *(created[name] for name in changed),
+        daemon.inspect(container)["HostConfig"]["PidsLimit"],
+        daemon.request("POST", f"/v{version}/containers/create?platform=linux/arm64", {"Image": "busybox"}).status,
+        daemon.request("GET", f"/v{version}/images/json?filter=none-such").json() == [],
+        [running in (network["Containers"] or {}) for network in networks if network["Name"] == "host"],
+    ]
