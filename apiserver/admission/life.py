@@ -44,7 +44,11 @@ def started(container: Container) -> ContainerSpec:
         raise NotModifiedError("container already started")
     if container.meta.deletion_requested_at is not None:
         raise ConflictError("container is marked for removal and cannot be started")
-    return _running(container.spec, None)
+    spec = container.spec
+    if spec.wanted == "running" and spec.starts > container.status.starts:
+        # It is starting: who asks again waits for the same start.
+        return spec
+    return _running(spec, None)
 
 
 def restarted(container: Container, grace: int | None) -> ContainerSpec:

@@ -112,7 +112,8 @@ async def wish(engine: Engine, uid: str, spec: Callable[[Container], ContainerSp
         current = tx.get(Container, uid)
         if current is None:
             raise NotFoundError(f"No such container: {uid}")
-        return tx.update(current.edited(spec=spec(current)))
+        wanted = spec(current)
+        return current if wanted == current.spec else tx.update(current.edited(spec=wanted))
 
     container = await engine.store.commit(change)
     crashpoint("container.wish.committed")

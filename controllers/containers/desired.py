@@ -73,7 +73,8 @@ def _running(container: Container, seen: Seen, now: int) -> Decision:
     spec, status = container.spec, container.status
     if not seen.alive:
         return Decision(Step.RECORD_EXIT)
-    restart_asked = spec.wanted == "running" and spec.starts > status.starts
+    # A start that was asked for while another one was under way is fulfilled with it: only a restart brings a stop.
+    restart_asked = spec.wanted == "running" and spec.starts > status.starts and spec.stop is not None
     if spec.wanted == "stopped" or restart_asked:
         return _stopping(container, now)
     if spec.paused and status.phase == "running":
@@ -111,4 +112,6 @@ def _not_running(container: Container, seen: Seen, now: int) -> Decision:
 
 def _settled(container: Container) -> Decision:
     current = container.status.observed_generation >= container.meta.generation
+    if container.running and container.spec.wanted == "running":
+        current = current and container.status.starts >= container.spec.starts
     return Decision(Step.NOTHING if current else Step.SETTLE)

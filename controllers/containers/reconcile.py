@@ -148,6 +148,8 @@ class ContainerReconciler:
             if current is None:
                 return
             status = replace(current.status, observed_generation=container.meta.generation)
+            if current.running and current.spec.wanted == "running" and current.spec.stop is None:
+                status = replace(status, starts=container.spec.starts)
             if status.phase == "restarting" and current.spec.wanted != "running":
                 status = replace(status, phase="exited", next_restart_at=0)
                 tx.emit(event(current, "stop"))

@@ -24,6 +24,20 @@ def test_a_second_start_is_not_modified(daemon: Daemon) -> None:
     post(daemon, f"/containers/{container}/start", 304)
 
 
+def test_starts_at_the_same_time_are_one_start(daemon: Daemon) -> None:
+    since = time.time()
+    container = create(daemon, "sleep", "60")
+    threads = [
+        threading.Thread(target=lambda: daemon.request("POST", f"/containers/{container}/start")) for _ in range(6)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert state(daemon, container)["Running"]
+    assert events(daemon, container, since) == ["create", "start"]
+
+
 def test_a_container_starts_again_after_its_end(daemon: Daemon) -> None:
     container = run(daemon, "sh", "-c", "exit 4")
     assert wait(daemon, container) == 4

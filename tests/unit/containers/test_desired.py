@@ -51,6 +51,8 @@ FOREVER = StopRequest(signal=15, timeout=-1)
         ({"wanted": "running"}, {"phase": "restarting", "next_restart_at": NOW + SECOND}, Seen(), Step.WAIT),
         ({"wanted": "running"}, {"phase": "restarting", "next_restart_at": NOW - 1}, Seen(), Step.START),
         ({"wanted": "stopped"}, {"phase": "restarting", "next_restart_at": NOW + SECOND}, Seen(), Step.SETTLE),
+        # Somebody asked for a start while another was under way: one is enough.
+        ({"wanted": "running", "starts": 2}, RUNNING, ALIVE, Step.SETTLE),
         # Only the generation is behind.
         ({}, {"observed_generation": 0}, Seen(), Step.SETTLE),
         ({"wanted": "running", "starts": 1}, RUNNING | {"observed_generation": 0}, ALIVE, Step.SETTLE),
