@@ -24,12 +24,15 @@ from controllers.archive.helper import Archiver
 from controllers.containers import inroot
 from controllers.images import configuration, references
 from controllers.images.layers import chain_ids
+from controllers.images.registry import platforms
+from controllers.images.registry.platforms import Platform
 from controllers.images.service import ImageService, image_event
 from store.errors import EngineError, InvalidParameterError
 from store.objects import Image, Layer
 
 CHUNK = 1 << 20
 LARGEST_DOCUMENT = 8 << 20
+MOST_MANIFESTS = 1000
 REF_NAME = "io.containerd.image.name"
 OCI_REF_NAME = "org.opencontainers.image.ref.name"
 
@@ -61,10 +64,17 @@ class _ManifestEntry(msgspec.Struct, rename="pascal"):
     repo_tags: list[str] | None = None
 
 
+class _Platform(msgspec.Struct):
+    os: str = ""
+    architecture: str = ""
+    variant: str | None = None
+
+
 class _Descriptor(msgspec.Struct, rename="camel"):
     digest: str
     media_type: str = ""
     annotations: dict[str, str] | None = None
+    platform: _Platform | None = None
 
 
 class _Document(msgspec.Struct, rename="camel"):
@@ -105,16 +115,36 @@ def _oci_entries(directory: Path) -> list[Entry]:
             "invalid archive: does not contain a manifest.json (is it an image that docker save wrote?)"
         ) from None
     entries: list[Entry] = []
-    pending = [(descriptor, _names(descriptor)) for descriptor in index.manifests or ()]
-    while pending and len(entries) < 1000:
+    pending = [(descriptor, _names(descriptor)) for descriptor in _suited(index.manifests or [])]
+    # An index may name itself: nothing in an archive has been verified yet.
+    for _ in range(MOST_MANIFESTS):
+        if not pending:
+            break
         descriptor, names = pending.pop(0)
-        manifest = _document(directory, _blob(descriptor.digest), _Document)
+        try:
+            manifest = _document(directory, _blob(descriptor.digest), _Document)
+        except FileNotFoundError:
+            raise InvalidParameterError(f"invalid archive: {descriptor.digest} is not in it") from None
         if manifest.manifests:
-            pending += [(inner, names or _names(inner)) for inner in manifest.manifests]
+            pending += [(inner, names or _names(inner)) for inner in _suited(manifest.manifests)]
         elif manifest.config:
             layers = tuple(_blob(layer.digest) for layer in manifest.layers or ())
             entries.append(Entry(_blob(manifest.config.digest), layers, names))
     return entries
+
+
+def _suited(descriptors: list[_Descriptor]) -> list[_Descriptor]:
+    """Those for this machine's platform, and those that say nothing of one."""
+    here = platforms.local()
+    offered = [(each, each.platform) for each in descriptors]
+    suited = [
+        each
+        for each, platform in offered
+        if platform is None
+        or here.suited_by(Platform.normalised(platform.os, platform.architecture, platform.variant or "")) is not None
+    ]
+    # One alone is what somebody chose to save.
+    return descriptors if len(descriptors) == 1 else suited
 
 
 def _names(descriptor: _Descriptor) -> tuple[str, ...]:

@@ -40,9 +40,13 @@ class Remover:
         self._reaping: set[asyncio.Future[None]] = set()
 
     async def start(self) -> None:
-        """Let go of images that were removed while containers stood on them, now and whenever such a container goes."""
+        """Let go of images that were removed while containers stood on them, now and whenever such a container goes.
+
+        Layers of no image go too: one that was wanted by a pull while its image was removed outlives a pull that fails.
+        """
         for image in list(self._store.images):
             await self._reap(image.uid)
+        await self._finish(await self._store.commit(self._forget_unused))
         self._unwatch = self._store.on_change(Container, self._container_changed)
 
     async def stop(self) -> None:
@@ -61,6 +65,16 @@ class Remover:
         image = self._store.images.get(uid)
         if image is not None and not present(image):
             await self._finish(await self._store.commit(partial(self._forget, uid=uid)))
+
+    @staticmethod
+    def _forget_unused(tx: Transaction) -> Removed:
+        removed = Removed()
+        used = {chain for image in tx.all(Image) for chain in image.spec.chain_ids}
+        for layer in tx.all(Layer):
+            if layer.uid not in used:
+                tx.delete(Layer, layer.uid)
+                removed.layers.append(layer)
+        return removed
 
     def _forget(self, tx: Transaction, uid: str) -> Removed:
         removed = Removed()
