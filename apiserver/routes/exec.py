@@ -174,7 +174,7 @@ async def _join(engine: Engine, connection: Connection, found: Exec, streams: St
 async def resize(engine: Engine, call: Call) -> web.StreamResponse:
     """``POST /exec/{id}/resize``: 404 unless it runs."""
     height, width = parse_int(call.query.text("h")), parse_int(call.query.text("w"))
-    engine.execs.resize(engine.execs.get(call.path["id"]), height, width)
+    await engine.execs.resize(engine.execs.get(call.path["id"]), height, width)
     return web.Response(status=200)
 
 

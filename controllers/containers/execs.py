@@ -23,6 +23,7 @@ KEPT = 300.0
 """Seconds for which a finished exec can still be asked about."""
 _NOT_STARTED = 126
 _DRAIN = 2.0
+_BEGIN = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +56,7 @@ class Exec:
     ended_at: float = 0.0
     terminal: int | None = None
     streams: Streams | None = None
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -135,6 +137,7 @@ class ExecRegistry:
             self._end(found, _NOT_STARTED)
             raise
         found.running, found.pid, found.streams = True, process.pid, process.streams
+        found.begun.set()
         task = asyncio.create_task(self._watch(found, process.code), name=f"exec {found.uid}")
         self._watching.add(task)
         task.add_done_callback(self._watching.discard)
@@ -157,11 +160,21 @@ class ExecRegistry:
 
     def _end(self, found: Exec, code: int) -> None:
         found.running, found.exit_code, found.ended_at = False, code, time.monotonic()
+        found.begun.set()
         found.ended.set()
         self.on_end(found)
 
-    def resize(self, found: Exec, height: int, width: int) -> None:
-        """Set the size of the exec's terminal in rows and columns. NotFoundError when it does not run."""
+    async def resize(self, found: Exec, height: int, width: int) -> None:
+        """Set the size of the exec's terminal in rows and columns. NotFoundError when it does not run.
+
+        Clients send the size as soon as they are connected: while the runtime is still at it, this waits.
+        """
+        if found.started:
+            try:
+                async with asyncio.timeout(_BEGIN):
+                    await found.begun.wait()
+            except TimeoutError:
+                raise EngineError("timeout waiting for exec session ready") from None
         if not found.running or found.streams is None:
             raise NotFoundError("no such exec")
         if found.streams.terminal is not None:

@@ -132,7 +132,7 @@ class Runtime:
             runtime_arguments=[*self.arguments, "--log", str(bundle / "runtime.log"), "--log-format", "json"],
             terminal=config.tty,
             stdin=config.open_stdin,
-            leave_stdin_open=not config.stdin_once,
+            leave_stdin_open=config.tty or not config.stdin_once,
         )
 
     async def start(self, uid: str) -> None:

@@ -78,7 +78,7 @@ DIFFERENCES = (
     ),
     Accepted(
         r"--ipc nonsense|max-size=x",
-        r"(failed to initialize logging driver: )?[Ii]nvalid (IPC mode|size): ([^.\n]*)\.(\nSee 'docker run --help'\.)?",
+        r"(failed to initialize logging driver: )?[Ii]nvalid (IPC mode|size): ([^.\n]*)\.(\nSee 'docker .*)?",
         "refused when it is created, where dockerd finds out at the start and leaves a container behind",
         r"invalid \2: \3",
     ),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -30,6 +31,13 @@ def scripted_engine() -> Iterator[ScriptedEngine]:
         engine.close()
 
 
+def wait_until(true: Callable[[], bool], within: float = 20) -> None:
+    deadline = time.monotonic() + within
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 def script(name: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [PROJECT / "deploy" / name, *arguments],
@@ -42,6 +50,7 @@ def script(name: str, *arguments: str, **variables: str) -> subprocess.Completed
 
 
 def test_the_run_script_says_what_to_type_and_typing_it_works(scripted_engine: ScriptedEngine) -> None:
+    wait_until(lambda: "Ctrl-C stops the daemon" in scripted_engine.log())
     log = scripted_engine.log()
     assert f"Wharfinger is ready on {scripted_engine.address}. In another shell, try:" in log
     assert f"DOCKER_HOST={scripted_engine.address} {PROJECT}/deploy/sample-image\n" in log

@@ -72,7 +72,7 @@ async def test_an_exec_on_a_terminal_has_one(execs: ExecRegistry, container: Con
     found = execs.create(container, config)
     execs.claim(found)
     streams = await execs.start(found, container, stdin=True, output=True)
-    execs.resize(found, 12, 34)
+    await execs.resize(found, 12, 34)
     await streams.write(b"\n")
     output = b""
     while pieces := await streams.read():
