@@ -181,7 +181,7 @@ async def resize(engine: Engine, call: Call) -> web.StreamResponse:
 async def inspect(engine: Engine, call: Call) -> web.StreamResponse:
     """``GET /exec/{id}/json``."""
     found, _ = _of(engine, call)
-    return json_response(wire.inspect(found, parse_keys(found.config.detach_keys) or b""))
+    return json_response(view(found, parse_keys(found.config.detach_keys) or b""))
 
 
 async def _tell(engine: Engine, container: Container, found: Exec, action: str) -> None:
@@ -200,3 +200,27 @@ def _tell_end(engine: Engine, found: Exec) -> None:
     task = asyncio.ensure_future(engine.store.commit(lambda tx: tx.emit(told), durable=False))
     _telling.add(task)
     task.add_done_callback(_telling.discard)
+
+
+def view(found: Exec, keys: bytes) -> wire.ExecInspect:
+    """An exec as clients see it."""
+    config = found.config
+    return wire.ExecInspect(
+        id=found.uid,
+        running=found.running,
+        exit_code=found.exit_code,
+        process_config=wire.ProcessConfig(
+            tty=config.tty,
+            entrypoint=config.command[0],
+            arguments=list(config.command[1:]),
+            privileged=config.privileged,
+            user=config.user,
+        ),
+        open_stdin=config.attach_stdin,
+        open_stderr=config.attach_stderr,
+        open_stdout=config.attach_stdout,
+        can_remove=False,
+        container_id=found.container,
+        detach_keys=keys.decode("latin-1") if config.detach_keys else "",
+        pid=found.pid,
+    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import msgspec
 
-from controllers.containers.execs import Exec
 from store.objects.containers import DockerStruct
 
 
@@ -60,27 +59,3 @@ class ExecInspect(DockerStruct, frozen=True, kw_only=True):
     container_id: str = msgspec.field(name="ContainerID")
     detach_keys: str
     pid: int
-
-
-def inspect(found: Exec, keys: bytes) -> ExecInspect:
-    """An exec as clients see it."""
-    config = found.config
-    return ExecInspect(
-        id=found.uid,
-        running=found.running,
-        exit_code=found.exit_code,
-        process_config=ProcessConfig(
-            tty=config.tty,
-            entrypoint=config.command[0],
-            arguments=list(config.command[1:]),
-            privileged=config.privileged,
-            user=config.user,
-        ),
-        open_stdin=config.attach_stdin,
-        open_stderr=config.attach_stderr,
-        open_stdout=config.attach_stdout,
-        can_remove=False,
-        container_id=found.container,
-        detach_keys=keys.decode("latin-1") if config.detach_keys else "",
-        pid=found.pid,
-    )

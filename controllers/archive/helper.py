@@ -266,7 +266,7 @@ class Archiver:
         await self._run({"job": "remove", "root": str(directory)}, [], STREAM_TIMEOUT)
 
     async def _run(
-        self, request: dict[str, Any], descriptors: list[int], timeout: float, *, again: bool = False
+        self, request: dict[str, Any], descriptors: list[int], timeout: float, *, left: int = 3
     ) -> dict[str, Any]:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
@@ -282,9 +282,10 @@ class Archiver:
                 await _stop(ours)
         finally:
             ours.close()
-        if not data and not descriptors and not again:
+        if not data and not descriptors and left:
             # The helper may have died before it forked for this one; without a stream the job can simply be repeated.
-            return await self._run(request, descriptors, timeout, again=True)
+            await asyncio.sleep(0.02)
+            return await self._run(request, descriptors, timeout, left=left - 1)
         if not data:
             raise EngineError(f"{request['job']}: the helper process died")
         answer: dict[str, Any] = json.loads(data)
