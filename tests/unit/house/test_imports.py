@@ -20,6 +20,9 @@ ALLOWED = (
     ("apiserver", "controllers"),
 )
 
+# Where things lie, and execs: an operation has no row, so what is shown of one is its driver's record.
+WIRE_KNOWS = ("controllers.layout.", "controllers.containers.execs.Exec")
+
 
 def sources() -> Iterator[Path]:
     for room in ROOMS:
@@ -84,6 +87,6 @@ def test_wire_and_admission_know_neither_the_host_nor_sql() -> None:
         for path in sorted((PROJECT / "apiserver" / folder).rglob("*.py"))
         for name in imports(path)
         if name.startswith(("controllers.", "store.database", "store.tables", "store.statements"))
-        and not name.startswith("controllers.layout")
+        and not name.startswith(WIRE_KNOWS)
     ]
     assert not wrong, "\n".join(wrong)
