@@ -44,10 +44,14 @@ async def until_children(pid: int) -> None:
 
 def helper_of(pid: int) -> int:
     """The helper process among the children of a process."""
-    (found,) = [
-        child for child in children(pid) if b"controllers.archive" in Path(f"/proc/{child}/cmdline").read_bytes()
-    ]
-    return found
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        # Between its fork and its exec it does not bear the name yet.
+        for child in children(pid):
+            if b"controllers.archive" in Path(f"/proc/{child}/cmdline").read_bytes():
+                return child
+        time.sleep(0.01)
+    raise AssertionError("no helper process")
 
 
 async def test_many_jobs_run_at_once(archiver: Archiver, tmp_path: Path) -> None:
