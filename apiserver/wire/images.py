@@ -121,7 +121,10 @@ def summary(
 def inspect(image: Image, tags: list[str], digests: list[str], directories: list[str]) -> ImageInspect:
     """All of an image; ``directories`` are its layers' on disk, topmost first."""
     spec = image.spec
-    data = {"UpperDir": directories[0]} if directories else {}
+    data: dict[str, str] = {}
+    if directories:
+        top = directories[0].removesuffix("/diff")
+        data = {"MergedDir": f"{top}/merged", "UpperDir": directories[0], "WorkDir": f"{top}/work"}
     if len(directories) > 1:
         data = {"LowerDir": ":".join(directories[1:]), **data}
     return ImageInspect(

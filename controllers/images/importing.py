@@ -38,7 +38,7 @@ async def import_tar(
         events = [image_event(image, "import")]
         if reference:
             events.insert(0, image_event(image, "tag", shown or reference.familiar))
-        return await images.register(image, [layer], names, events)
+        return await images.register(image, [layer], names, events, tagged=True)
 
 
 def _document(layer: Layer, config: ContainerConfig, architecture: str, message: str) -> bytes:

@@ -152,8 +152,7 @@ def _translated(pattern: str) -> re.Pattern[str]:
             group = _GROUP.match(pattern, position)
             if group is None:
                 raise _broken_pattern()
-            inner = re.sub(r"([\[\]&|~])", r"\\\1", re.sub(r"\\(.)", r"\1", group[2]))
-            expression += f"[{'^/' if group[1] else ''}{inner}]"
+            expression += f"[{'^/' if group[1] else ''}{_members(group[2])}]"
             position = group.end()
         elif character == "\\":
             if position == len(pattern):
@@ -166,6 +165,21 @@ def _translated(pattern: str) -> re.Pattern[str]:
         return re.compile(expression, re.DOTALL)
     except re.error:
         raise _broken_pattern() from None
+
+
+def _members(text: str) -> str:
+    """The inside of a character class, from Go's spelling to Python's."""
+    units = [unit[-1] for unit in re.findall(r"\\?.", text, re.DOTALL)]
+    found, position = "", 0
+    while position < len(units):
+        first = last = units[position]
+        if units[position + 1 : position + 2] == ["-"] and position + 2 < len(units):
+            last = units[position + 2]
+            position += 2
+        position += 1
+        if first <= last:
+            found += f"{re.escape(first)}-{re.escape(last)}"
+    return found or r"^\s\S"
 
 
 def _broken_pattern() -> InvalidParameterError:

@@ -86,8 +86,7 @@ class Remover:
     async def remove(self, text: str, *, force: bool = False) -> Removed:
         """Take a name, or an image with all its names. NotFoundError, ConflictError in dockerd's words."""
         image = self._images.get(text)
-        by_id = image.uid.removeprefix("sha256:").startswith(text.removeprefix("sha256:"))
-        reference = None if by_id else references.parse(text).tagged()
+        reference = self._images.named(text)
         removed = await self._store.commit(lambda tx: self._change(tx, image, reference, force, text))
         await self._finish(removed)
         return removed
@@ -99,9 +98,8 @@ class Remover:
             if not wanted(image) or self._store.containers.where("image", image.uid):
                 continue
             try:
-                removed = await self._store.commit(
-                    partial(self._change, image=image, reference=None, force=True, text=image.uid)
-                )
+                names = {row.name for row in self._store.references.where("image", image.uid)}
+                removed = await self._store.commit(partial(self._prune_one, image=image, names=names))
             except (ConflictError, NotFoundError):
                 continue
             await self._finish(removed)
@@ -109,6 +107,14 @@ class Remover:
             everything.deleted += removed.deleted
             everything.layers += removed.layers
         return everything
+
+    def _prune_one(self, tx: Transaction, image: Image, names: set[str]) -> Removed:
+        """Nothing that was named or used since it was judged."""
+        if tx.where(Container, "image", image.uid) or names != {
+            r.name for r in tx.where(Reference, "image", image.uid)
+        }:
+            raise ConflictError(f"image {image.uid} is in use")
+        return self._change(tx, image, None, True, image.uid)
 
     async def _finish(self, removed: Removed) -> None:
         crashpoint("image.remove.committed")
@@ -133,6 +139,8 @@ class Remover:
                     f"container {users[0].uid[:12]} is using its referenced image {short}"
                 )
             taken = [row for row in rows if row.name == reference.full]
+            if not taken:
+                raise NotFoundError(f"No such image: {reference.familiar}")
             if last:
                 # Digests of the same repository go with its last tag.
                 taken = rows

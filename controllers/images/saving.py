@@ -40,10 +40,9 @@ def resolve(images: ImageService, texts: Sequence[str]) -> list[Wanted]:
             for uid, reference in repository:
                 found.setdefault(uid, []).append(reference)
         elif image is not None:
-            by_id = image.uid.removeprefix("sha256:").startswith(text.removeprefix("sha256:"))
             names = found.setdefault(image.uid, [])
-            if not by_id and not (reference := references.parse(text).tagged()).digest:
-                names.append(reference)
+            if (name := images.named(text)) is not None and not name.digest:
+                names.append(name)
     return [Wanted(images.get(uid), tuple(dict.fromkeys(names))) for uid, names in found.items()]
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from msgspec.structs import replace
+from msgspec.structs import replace as replaced
 
 from controllers.archive.helper import Archiver
 from controllers.images import references
@@ -40,9 +41,9 @@ class ImageService:
             return _if_present(images.get(text))
         if references.IDENTIFIER.fullmatch(text):
             return _if_present(images.get("sha256:" + text))
-        named = self._by_reference(text)
-        if named is not None:
-            return named
+        name = self.named(text)
+        if name is not None:
+            return images.get(self.holder(name))
         prefix = text.removeprefix("sha256:")
         if prefix and all(character in "0123456789abcdef" for character in prefix):
             matches = [image for image in images.by_prefix("sha256:" + prefix) if present(image)]
@@ -54,21 +55,14 @@ class ImageService:
         """The images that clients see."""
         return [image for image in self._store.images if present(image)]
 
-    def _by_reference(self, text: str) -> Image | None:
-        if text.startswith("sha256:"):
+    def named(self, text: str) -> references.Reference | None:
+        """The name that a text is, if an image has it: not an id, nor the beginning of one. Errors as ``find``."""
+        if text.startswith("sha256:") or references.IDENTIFIER.fullmatch(text):
             return None
         reference = references.parse(text).tagged()
-        for full in self._spellings(reference):
-            row = self._store.references.by_name(full)
-            if row is not None:
-                return self._store.images.get(row.image)
-        return None
-
-    @staticmethod
-    def _spellings(reference: references.Reference) -> list[str]:
         if reference.digest:
-            return [f"{reference.name}@{reference.digest}"]
-        return [reference.full]
+            reference = replace(reference, tag="")
+        return reference if self.holder(reference) else None
 
     def get(self, text: str) -> Image:
         """As ``find``; NotFoundError in dockerd's words."""
@@ -114,9 +108,18 @@ class ImageService:
         return found
 
     async def register(
-        self, image: Image, layers: Sequence[Layer], names: Iterable[references.Reference], events: Iterable[Event] = ()
+        self,
+        image: Image,
+        layers: Sequence[Layer],
+        names: Iterable[references.Reference],
+        events: Iterable[Event] = (),
+        *,
+        tagged: bool = False,
     ) -> Image:
-        """Commit an image with its layers and names at once; a name that another image has moves."""
+        """Commit an image with its layers and names at once; a name that another image has moves.
+
+        ``tagged`` notes the time of the tagging, as dockerd does for names given here, not for those that come along.
+        """
         listed, told = list(names), list(events)
 
         def change(tx: Transaction) -> Image:
@@ -130,6 +133,8 @@ class ImageService:
                 known = tx.update(known.with_meta(deletion_requested_at=None))
             for reference in listed:
                 name(tx, reference, known.uid)
+            if tagged and listed:
+                touch(tx, known.uid)
             for event in told:
                 tx.emit(event)
             return tx.get(Image, known.uid) or known
@@ -145,6 +150,7 @@ class ImageService:
             if _if_present(tx.get(Image, image.uid)) is None:
                 raise NotFoundError(f"No such image: {image.uid}")
             name(tx, reference, image.uid)
+            touch(tx, image.uid)
             tx.emit(image_event(image, "tag", shown))
 
         await self._store.commit(change)
@@ -166,10 +172,14 @@ def name(tx: Transaction, reference: references.Reference, image: str) -> None:
     if row is None:
         tx.insert(Reference(meta=Meta(uid=reference.full, name=reference.full), image=image))
     elif row.image != image:
-        tx.update(replace(row, image=image))
+        tx.update(replaced(row, image=image))
+
+
+def touch(tx: Transaction, image: str) -> None:
+    """Note that an image is being tagged now."""
     known = tx.get(Image, image)
-    if known is not None and reference.tag:
-        tx.update(replace(known, status=ImageStatus(last_tagged_at=time.time_ns())))
+    if known is not None:
+        tx.update(replaced(known, status=ImageStatus(last_tagged_at=time.time_ns())))
 
 
 def image_event(image: Image, action: str, shown: str = "") -> Event:
