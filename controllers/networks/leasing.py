@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from controllers.networks import ipam
-from controllers.networks.firewall import ANY_ADDRESS, Forwarding
+from controllers.networks.firewall import Forwarding
 from controllers.networks.ports import Chooser, PortTakenError, Wish
 from store.errors import EngineError, InvalidParameterError, NotFoundError
 from store.objects import AddressLease, Container, Event, Network, PortLease
@@ -214,18 +214,9 @@ def lease_port(transaction: Transaction, owner: str, address: str, port: Publish
 
 
 def _taken(transaction: Transaction) -> Callable[[str, str, int], bool]:
-    """Whether a port is leased: on that address, or on all, or when all are asked for, on any."""
-    everywhere: set[tuple[str, int]] = set()
-
-    def taken(protocol: str, address: str, port: int) -> bool:
-        if address != ANY_ADDRESS:
-            names = (f"{protocol}/{address}/{port}", f"{protocol}/{ANY_ADDRESS}/{port}")
-            return any(transaction.by_name(PortLease, name) is not None for name in names)
-        if not everywhere:
-            everywhere.update((each.protocol, each.port) for each in transaction.all(PortLease))
-        return (protocol, port) in everywhere
-
-    return taken
+    """Whether a port is leased on just that address. One on all addresses and one on a single address get in each
+    other's way too; that the host itself tells when they are held, as it does dockerd."""
+    return lambda protocol, address, port: transaction.by_name(PortLease, f"{protocol}/{address}/{port}") is not None
 
 
 def _short(endpoint_id: str) -> str:

@@ -196,6 +196,9 @@ def _bind(port: PublishedPort) -> socket.socket | None:
         held.bind((port.host_ip, port.host_port))
         if port.protocol == "tcp":
             held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+            # Only listening is refused for every other holder of the port; then it ends, and the port stays bound.
+            held.listen(1)
+            held.shutdown(socket.SHUT_RD)
     except OSError as error:
         held.close()
         if error.errno == errno.EADDRINUSE:

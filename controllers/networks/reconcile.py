@@ -75,9 +75,9 @@ class NetworkLoop:
         second at most."""
         self._networks.enqueue_after(HOST, 0.05)
 
-    def changed_container(self, uid: str) -> None:
-        """Something happened in a container's namespace."""
-        self._sandboxes.enqueue_after(uid, 0.02)
+    def changed_container(self, uid: str, seconds: float) -> None:
+        """Something happened in a container's namespace, to be looked at in some seconds."""
+        self._sandboxes.enqueue_after(uid, seconds)
 
     async def make_all(self) -> None:
         """Make everything so, at start, when nothing is drift. Raises OSError or NftablesError."""

@@ -17,6 +17,7 @@ _log = logging.getLogger(__name__)
 _SOL_NETLINK, _ADD_MEMBERSHIP, _LISTEN_ALL_NSID = 270, 1, 8
 _LINKS, _ADDRESSES, _ROUTES, _FORWARDING = 1, 5, 7, 24
 _NEW_FORWARDING, _ALL_LINKS = 80, -1
+_LOSSES = (netlink.DELETE_LINK, netlink.DELETE_ADDRESS, netlink.DELETE_ROUTE)
 _NETFILTER, _RULES, _NEW_GENERATION = 12, 7, (10 << 8) | 15
 _FORCED_BUFFER, _BUFFER = 33, 1 << 21
 
@@ -24,8 +25,8 @@ _FORCED_BUFFER, _BUFFER = 33, 1 << 21
 class Watcher:
     """Reads the kernel's messages on the event loop.
 
-    ``changed_bridge(name)``, ``changed_container(uid)`` and ``changed_host()`` are called for what may have been
-    changed by others.
+    ``changed_bridge(name)``, ``changed_container(uid, seconds)`` and ``changed_host()`` are called for what may have
+    been changed by others; the seconds are how long to wait before looking.
     """
 
     def __init__(
@@ -33,7 +34,7 @@ class Watcher:
         host: Host,
         *,
         changed_bridge: Callable[[str], None],
-        changed_container: Callable[[str], None],
+        changed_container: Callable[[str, float], None],
         changed_host: Callable[[], None],
     ) -> None:
         self._host = host
@@ -73,7 +74,7 @@ class Watcher:
                 _log.warning("the kernel's messages came too fast: %s; looking at everything", error)
                 self._changed_host()
                 for uid in list(self._host.connected):
-                    self._changed_container(uid)
+                    self._changed_container(uid, 0.0)
                 return
             namespace = _namespace(ancillary)
             for kind, _, body in netlink.split(data):
@@ -81,13 +82,16 @@ class Watcher:
 
     def _route_message(self, kind: int, namespace: int, body: bytes) -> None:
         if namespace >= 0:
-            if kind != _NEW_FORWARDING:
+            if kind in _LOSSES or (kind == netlink.NEW_LINK and not netlink.parse_link(body).up):
                 self._container(self._host.owner_of_namespace(namespace))
         elif kind in (netlink.NEW_LINK, netlink.DELETE_LINK):
             link = netlink.parse_link(body)
             owner = self._host.owner_of(link.name)
-            if owner is not None and (kind == netlink.DELETE_LINK or not link.up or not link.master):
+            if owner is not None and kind == netlink.DELETE_LINK:
                 self._container(owner)
+            elif owner is not None and not (link.up and link.master):
+                # Mostly its bridge is gone, and comes back with all its ports.
+                self._container(owner, after=0.25)
             elif owner is None:
                 self._changed_bridge(link.name)
         elif kind == netlink.DELETE_ADDRESS:
@@ -108,9 +112,9 @@ class Watcher:
         if int.from_bytes(author) != self._host.rules_thread:
             self._changed_host()
 
-    def _container(self, uid: str | None) -> None:
+    def _container(self, uid: str | None, *, after: float = 0.02) -> None:
         if uid is not None and not self._host.is_busy(uid):
-            self._changed_container(uid)
+            self._changed_container(uid, after)
 
 
 def _socket(protocol: int, groups: Iterable[int]) -> socket.socket:

@@ -95,7 +95,8 @@ def test_damage_is_mended_without_a_restart(victim: Victim, damage: str, reason:
     else:
         victim.engine.surroundings.run(*command)
     assert wait(lambda: len(victim.repairs()) > before), "not told"
-    assert [event["Actor"]["Attributes"]["reason"] for event in victim.repairs()[before:]] == [reason]
+    # Once or twice: flushing an address goes on until it is gone for good, so it can meet our repair.
+    assert {event["Actor"]["Attributes"]["reason"] for event in victim.repairs()[before:]} == {reason}
     assert wait(victim.answers), "does not answer after"
     assert victim.engine.inspect("victim")["State"]["Pid"] == pid
     assert f'reason="{reason}"' in victim.engine.metrics()

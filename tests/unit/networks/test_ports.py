@@ -111,6 +111,35 @@ def test_a_held_port_cannot_be_listened_on_until_it_is_released() -> None:
         pass
 
 
+@pytest.mark.parametrize("protocol", ["tcp", "udp"])
+@pytest.mark.parametrize(("first", "second"), [("127.0.0.1", "0.0.0.0"), ("0.0.0.0", "127.0.0.1")])
+def test_a_port_on_all_addresses_and_on_one_exclude_each_other(protocol: str, first: str, second: str) -> None:
+    holder = Holder()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        number = probe.getsockname()[1]
+    one, other = (
+        PublishedPort(protocol=protocol, container_port=80, host_ip=address, host_port=number)
+        for address in (first, second)
+    )
+    assert holder.hold("one", [one]) is None
+    assert holder.hold("other", [other]) == other
+    holder.release("one")
+    assert holder.hold("other", [other]) is None
+    holder.close()
+
+
+def test_a_held_port_refuses_connections() -> None:
+    holder = Holder()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = published("tcp", probe.getsockname()[1])
+    assert holder.hold("c", [port]) is None
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port.host_port), timeout=5)
+    holder.close()
+
+
 def test_an_address_that_the_host_does_not_have_is_refused_in_dockerds_words() -> None:
     port = PublishedPort(protocol="tcp", container_port=80, host_ip="203.0.113.9", host_port=8081)
     with pytest.raises(
