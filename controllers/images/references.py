@@ -140,29 +140,32 @@ def matches(pattern: str, familiar: str) -> bool:
 
 @cache
 def _translated(pattern: str) -> re.Pattern[str]:
-    expression, position = "", 0
+    chunks, position = [""], 0
     while position < len(pattern):
         character = pattern[position]
         position += 1
         if character == "*":
-            expression += "[^/]*"
+            chunks.append("")
         elif character == "?":
-            expression += "[^/]"
+            chunks[-1] += "[^/]"
         elif character == "[":
             group = _GROUP.match(pattern, position)
             if group is None:
                 raise _broken_pattern()
-            expression += f"[{'^/' if group[1] else ''}{_members(group[2])}]"
+            chunks[-1] += f"[{'^/' if group[1] else ''}{_members(group[2])}]"
             position = group.end()
         elif character == "\\":
             if position == len(pattern):
                 raise _broken_pattern()
-            expression += re.escape(pattern[position])
+            chunks[-1] += re.escape(pattern[position])
             position += 1
         else:
-            expression += re.escape(character)
+            chunks[-1] += re.escape(character)
+    # What follows a star is best where it first fits, so nothing has to be tried twice, however many stars there are.
+    first, *middle = chunks
+    last = f"[^/]*{middle.pop()}" if middle else ""
     try:
-        return re.compile(expression, re.DOTALL)
+        return re.compile(first + "".join(f"(?>[^/]*?{chunk})" for chunk in middle) + last, re.DOTALL)
     except re.error:
         raise _broken_pattern() from None
 

@@ -123,6 +123,11 @@ def test_a_tag_beside_its_repository_has_to_be_one() -> None:
         ("[^b]usy*", "busybox:1", False),
         (r"busybo\x", "busybox:1", True),
         ("busybox.1", "busybox:1", False),
+        ("*b*b*x*", "busybox:1", True),
+        ("*y*b*u*", "busybox:1", False),
+        ("a*/b*", "ax/bx:1", True),
+        ("*x/b*:1", "axx/bx:1", True),
+        ("*a" * 100 + "*b", "a" * 200 + ":1", False),
     ],
 )
 def test_patterns_are_gos(pattern: str, name: str, fits: bool) -> None:
