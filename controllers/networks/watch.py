@@ -87,9 +87,11 @@ class Watcher:
         elif kind in (netlink.NEW_LINK, netlink.DELETE_LINK):
             link = netlink.parse_link(body)
             owner = self._host.owner_of(link.name)
-            if owner is not None and kind == netlink.DELETE_LINK:
+            # A port that leaves its bridge is told as a deletion too, but in the bridge's family.
+            deleted = kind == netlink.DELETE_LINK and body[0] != socket.AF_BRIDGE
+            if owner is not None and deleted:
                 self._container(owner)
-            elif owner is not None and not (link.up and link.master):
+            elif owner is not None and not (link.up and link.master and kind == netlink.NEW_LINK):
                 # Mostly its bridge is gone, and comes back with all its ports.
                 self._container(owner, after=0.25)
             elif owner is None:
