@@ -58,7 +58,7 @@ class ContainerReconciler:
         if container.meta.deletion_requested_at is not None:
             return Seen()
         bundle = layout.bundle(uid).exists()
-        remains = bundle or self._parts.roots.left_mounted(uid) or (layout.namespaces / uid).exists()
+        remains = bundle or self._parts.roots.left_mounted(uid) or self._networked(uid)
         if not bundle:
             return Seen(remains=remains)
         started = (layout.runtime_state / uid).exists() and not self._parts.runtime.created(uid)
@@ -69,6 +69,11 @@ class ContainerReconciler:
             ended=exit_ is not None and exit_.at > container.status.finished_at,
             remains=remains,
         )
+
+    def _networked(self, uid: str) -> bool:
+        store = self._parts.store
+        leased = store.address_leases.where("owner", uid) or store.port_leases.where("owner", uid)
+        return bool(leased) or (self._parts.layout.namespaces / uid).exists()
 
     async def carry_out(self, decision: Decision, container: Container) -> bool:
         """Carry out a step; False when the host has to move first."""
