@@ -66,6 +66,7 @@ class _Daemon:
         from apiserver.composition import assemble
         from apiserver.routes.table import all_routes
         from store.database import DatabaseError
+        from store.errors import EngineError
 
         begun = time.monotonic()
         self._handle_signals()
@@ -74,7 +75,10 @@ class _Daemon:
         except DatabaseError as error:
             raise ConfigError(str(error)) from None
         try:
-            await engine.start()
+            try:
+                await engine.start()
+            except EngineError as error:
+                raise ConfigError(str(error)) from None
             routes = all_routes(engine)
             self._server.configure([*routes, *documentation.routes(routes)])
             self._server.listen()
