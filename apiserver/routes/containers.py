@@ -22,6 +22,7 @@ from apiserver.wire import container_views as views
 from apiserver.wire import versions
 from apiserver.wire.containers import ContainerInspect, CreateRequest, CreateResponse
 from controllers.containers.usage import written_bytes
+from controllers.images.service import present
 from store.crashpoints import crashpoint
 from store.errors import ConflictError, InvalidParameterError, NotFoundError
 from store.objects import Container, ContainerSpec, Event, HostConfig, Image, Meta, Volume
@@ -185,6 +186,10 @@ async def _insert(engine: Engine, container: Container, volumes: list[Volume], n
     """Commit a container with the volumes that it brings into being, under the name or a random free one."""
 
     def change(tx: Transaction) -> Container:
+        image = tx.get(Image, container.spec.image_id)
+        if image is None or not present(image):
+            # Removed while we were looking: a container without its layers could never start.
+            raise NotFoundError(f"No such image: {engine.images.display(container.spec.config.image)}")
         chosen = name or admission.random_name()
         while not name and tx.by_name(Container, chosen) is not None:
             chosen = admission.random_name()
