@@ -83,11 +83,24 @@ class Starter:
         resolv_conf = parts.networks.resolv_conf(container, attachment)
         built = await asyncio.to_thread(self._build, container, root, attachment, hosts, resolv_conf)
         parts.exits.forget(uid)
-        started = await parts.runtime.create(container, built.spec)
+        # Known before the process runs: a daemon that dies in between finds the container connected, and keeps it so.
+        noting = asyncio.ensure_future(self._note_attachment(uid, attachment))
+        try:
+            started = await parts.runtime.create(container, built.spec)
+        finally:
+            await noting
         crashpoint("container.start.created")
         begun = time.time_ns()
         await parts.runtime.start(uid)
         return _Run(attachment, started, begun, built.warnings)
+
+    async def _note_attachment(self, uid: str, attachment: Attachment) -> None:
+        def change(tx: Transaction) -> None:
+            current = tx.get(Container, uid)
+            if current is not None:
+                tx.update(replace(current, status=_attached(current.status, attachment)))
+
+        await self._parts.store.commit(change, durable=False)
 
     async def _prepare_root(self, container: Container) -> Path:
         parts = self._parts
@@ -193,12 +206,8 @@ class Starter:
         started = self._parts.runtime.find(uid) or Started(0, 0, 0)
         if started.pid:
             started = dataclass_replace(started, conmon_pid=supervision.monitor_of(started.pid, uid))
-        attachment = Attachment(None, {}, (), "")
-        if started.pid:
-            try:
-                attachment = await self._parts.networks.attach(container)
-            except EngineError as error:
-                _log.error("container %s runs on without network: %s", uid, error)
+        status = container.status
+        attachment = Attachment(None, status.endpoints, status.ports, status.sandbox_id)
         identity = self._parts.layout.bundle(uid) / "identity"
         begun = identity.stat().st_mtime_ns if identity.exists() else time.time_ns()
         await self._record_running(container, _Run(attachment, started, begun, ()))
@@ -237,3 +246,7 @@ class Starter:
                 tx.emit(event(current, "restart"))
 
         await self._parts.store.commit(change, durable=False)
+
+
+def _attached(status: ContainerStatus, attachment: Attachment) -> ContainerStatus:
+    return replace(status, endpoints=attachment.endpoints, ports=attachment.ports, sandbox_id=attachment.sandbox_id)

@@ -106,6 +106,7 @@ def test_a_start_that_was_cut_short_happens_once(private_engine: Engine, point: 
     private_engine.wait_ended()
     private_engine.start()
     eventually(lambda: state(private_engine, container)["Running"])
+    assert _hears(private_engine, private_engine.inspect(container)["NetworkSettings"]["IPAddress"])
     upper = private_engine.layout.upper(container) / "runs"
     assert eventually(lambda: _read(private_engine, upper)) == "x\n"
 
@@ -150,3 +151,9 @@ def test_what_no_row_explains_is_removed_at_the_start(private_engine: Engine) ->
 
 def _read(engine: Engine, path: Path) -> str:
     return engine.surroundings.run("cat", str(path), check=False).stdout
+
+
+def _hears(engine: Engine, address: str) -> bool:
+    """Whether somebody at this address answers, though only to say that nobody listens."""
+    command = ["python3", "-c", f"import socket; print(socket.socket().connect_ex(('{address}', 9)))"]
+    return engine.surroundings.run(*command).stdout.strip() == "111"
