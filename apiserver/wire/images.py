@@ -118,6 +118,19 @@ def summary(
     )
 
 
+class _Built(msgspec.Struct):
+    container_config: dict[str, Any] | None = None
+
+
+def _build_config(raw: str) -> ContainerConfig:
+    """The configuration of the container that an image was built from, which nothing but this answer needs."""
+    try:
+        given = msgspec.json.decode(raw, type=_Built).container_config or {}
+        return msgspec.convert({name: value for name, value in given.items() if value is not None}, ContainerConfig)
+    except msgspec.MsgspecError:
+        return ContainerConfig()
+
+
 def inspect(image: Image, tags: list[str], digests: list[str], directories: list[str]) -> ImageInspect:
     """All of an image; ``directories`` are its layers' on disk, topmost first."""
     spec = image.spec
@@ -135,7 +148,7 @@ def inspect(image: Image, tags: list[str], digests: list[str], directories: list
         comment=spec.comment,
         created=spec.created,
         container=spec.container,
-        container_config=without_empty(ContainerConfig()),
+        container_config=without_empty(_build_config(spec.raw_config)),
         docker_version=spec.docker_version,
         author=spec.author,
         config=without_empty(spec.config),

@@ -54,6 +54,10 @@ def parse(raw: bytes, sizes: dict[str, int] | None = None) -> Image:
     try:
         document = msgspec.json.decode(raw, type=_Document)
         fields = {name: value for name, value in (document.config or {}).items() if value is not None}
+        for name in ("Cmd", "Entrypoint", "Shell"):
+            # Old builders wrote a single word as a string.
+            if isinstance(fields.get(name), str):
+                fields[name] = [fields[name]]
         config = msgspec.convert(fields, ContainerConfig)
         text = raw.decode()
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:

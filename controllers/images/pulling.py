@@ -111,7 +111,7 @@ class Puller:
             await work
         finally:
             work.cancel()
-            await asyncio.wait({work})
+            await asyncio.gather(work, return_exceptions=True)
 
     async def _pull(self, pull: _Pull, credentials: Credentials, all_tags: bool) -> None:
         reference = pull.reference

@@ -14,7 +14,7 @@ import msgspec
 from controllers.archive.pipes import read_chunks, wide_pipe
 from controllers.images import references
 from controllers.images.service import ImageService
-from store.errors import NotFoundError
+from store.errors import EngineError, NotFoundError
 from store.objects import Image, Layer
 
 BLOCK = 512
@@ -63,6 +63,8 @@ async def save(images: ImageService, wanted: Sequence[Wanted]) -> AsyncIterator[
     for item in wanted:
         chain = [images.layers.find(uid) for uid in item.image.spec.chain_ids]
         present = [layer for layer in chain if layer is not None]
+        if len(present) != len(chain):
+            raise EngineError(f"a layer of image {item.image.uid} is missing")
         layers.update({layer.uid: layer for layer in present})
         top = present[-1].uid.removeprefix("sha256:") if present else item.image.uid.removeprefix("sha256:")
         for reference in item.names:
