@@ -46,7 +46,7 @@ def create(engine: Engine, *, command: tuple[str, ...] = ("sleep", "1000"), rest
             "Image": "busybox:latest",
             "Cmd": list(command),
             "ExposedPorts": {"80/tcp": {}},
-            "Volumes": {"/anonymous": {}},
+            "Volumes": {"/usr": {}},
             "StopTimeout": 1,
             "HostConfig": {
                 "PortBindings": {"80/tcp": [{"HostPort": "18080"}]},
