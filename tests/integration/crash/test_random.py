@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import random
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -76,11 +77,23 @@ def settle(engine: Engine, workers: list[Worker], where: str) -> None:
     """Every promise is kept, and the host holds just what the rows say."""
     differences = Auditor(engine.layout, engine.pid, lambda path: engine.request("GET", path).json()).settled(20)
     assert differences == [], where
-    there: dict[str, State] = {
-        container["Names"][0].removeprefix("/"): PHASES[container["State"]]
-        for container in engine.request("GET", "/containers/json?all=1").json()
-    }
+    # A removal that was asked for goes on by itself; for a moment its container is still there, and not running.
+    deadline = time.monotonic() + 10
+    states = seen(engine)
+    while time.monotonic() < deadline and any(
+        states.get(worker.name, "absent") not in worker.possible() for worker in workers
+    ):
+        time.sleep(0.1)
+        states = seen(engine)
     for worker in workers:
-        state = there.get(worker.name, "absent")
+        state = states.get(worker.name, "absent")
         assert state in worker.possible(), f"{where}: {worker.name} is {state}, not {worker.possible()}"
         worker.promised, worker.asked = state, None
+
+
+def seen(engine: Engine) -> dict[str, State]:
+    """The workers' containers as the engine lists them."""
+    return {
+        container["Names"][0].removeprefix("/"): PHASES.get(container["State"], "exited")
+        for container in engine.request("GET", "/containers/json?all=1").json()
+    }
