@@ -19,7 +19,7 @@ from apiserver.streams import hijack, hijacked
 from apiserver.timestamps import parse_unix
 from controllers.containers import attach as driver
 from controllers.containers.events import event
-from controllers.containers.logs import LogQuery, follow, in_thread, read
+from controllers.containers.logs import LogQuery, follow, in_thread, quick, read
 from store.errors import ConflictError, EngineError, InvalidParameterError, NotImplementedYetError
 from store.objects import Container
 from store.objects.containers import LogConfig
@@ -101,6 +101,9 @@ async def logs(engine: Engine, call: Call) -> web.StreamResponse:
     )
     if container.spec.host.log_config.type == "none":
         raise NotImplementedYetError("configured logging driver does not support reading")
+    short = quick(engine.layout.log(container.uid), query)
+    if short is not None:
+        return web.Response(body=short, headers={"Content-Type": RAW})
     return await _send(call, _pieces(engine, container, query), wait=query.follow)
 
 
@@ -126,7 +129,7 @@ async def _send(call: Call, pieces: AsyncIterator[bytes], *, wait: bool) -> web.
             if len(held) > SMALL:
                 break
         else:
-            return web.Response(body=held, headers={"Content-Type": "application/octet-stream"} if not held else {})
+            return web.Response(body=held, headers={"Content-Type": RAW})
     response = web.StreamResponse(headers={"Content-Type": RAW})
     response.enable_chunked_encoding()
     await response.prepare(call.request)

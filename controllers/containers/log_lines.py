@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 STREAMS = {b"stdout": 1, b"stderr": 2}
 _HEADER = struct.Struct(">BxxxL")
+_SPLIT = 16 * 1024
+_UTC_MARKS = frozenset(b"+00:00 %s %s " % (stream, tag) for stream in STREAMS for tag in (b"F", b"P"))
 _UTC_PREFIX = len("2016-10-06T00:17:09.669794202+00:00 stdout F ")
 
 
@@ -62,10 +64,20 @@ class _Headers(dict[int, bytes]):
         return made
 
 
+@dataclass
+class _Pending:
+    """The beginning of a line whose end has not come: its moment's text, its content, whether a part went out."""
+
+    first: bytes
+    content: bytes
+    continued: bool = False
+
+
 class Renderer:
     """Selects lines and puts them into the form asked for.
 
-    ``multiplexed``: with a frame's header before each line. ``details`` goes before each line's content.
+    ``multiplexed``: with a frame's header before each line. ``details`` goes before each line's content. Parts of
+    a line are joined to one frame, up to the size at which dockerd splits.
     """
 
     def __init__(self, stdout: bool, stderr: bool, timestamps: bool, details: str | None, multiplexed: bool) -> None:
@@ -74,7 +86,7 @@ class Renderer:
         self._details = None if details is None else details.encode()
         self._multiplexed = multiplexed
         self._headers = {name: _Headers(number) for name, number in STREAMS.items()}
-        self._partial: dict[bytes, bool] = {}
+        self._pending: dict[bytes, _Pending] = {}
 
     def selects(self, line: bytes, until: int, *, unfinished: bool = False) -> bool:
         """Whether a line ends a line of output that is asked for, or, with ``unfinished``, is the last piece of one."""
@@ -85,38 +97,56 @@ class Renderer:
 
     def lines(self, text: bytes, since: int = 0, until: int = 0) -> Batch:
         """The selected part of whole lines; ``since`` and ``until`` in nanoseconds, 0 for no limit."""
-        if not self._timestamps and self._details is None and not since and not until and not self._partial:
+        if not self._timestamps and self._details is None and not since and not until and not self._pending:
             quick = self._quick(text)
             if quick is not None:
-                return Batch(quick, False)
+                return Batch(quick, beyond=False)
         return self._careful(text, since, until)
 
+    def rest(self) -> bytes:
+        """What is left of lines without an end."""
+        left = [(stream, pending) for stream, pending in self._pending.items() if pending.content]
+        self._pending = {}
+        return b"".join(self._framed(stream, self._dressed(pending)) for stream, pending in left)
+
     def _quick(self, text: bytes) -> bytes | None:
-        """The usual case, UTC times and whole lines; None when it is not so."""
+        """The usual case, times in UTC and nothing to add or to cut; None when it is not so."""
         out: list[bytes] = []
         add, prefix = out.append, _UTC_PREFIX
-        stdout, stderr = b"stdout" in self._wanted, b"stderr" in self._wanted
-        headers_out, headers_err, multiplexed = self._headers[b"stdout"], self._headers[b"stderr"], self._multiplexed
+        held: dict[bytes, bytes] = {}
+        marks = {
+            b"+00:00 %s %s " % (stream, tag): (stream, tag == b"F") for stream in self._wanted for tag in (b"F", b"P")
+        }
+        plain = {mark: self._headers[stream] for mark, (stream, whole) in marks.items() if whole}
+        multiplexed = self._multiplexed
         for line in text.splitlines(keepends=True) if b"\r" not in text else _split(text):
             mark = line[29:45]
-            if mark == b"+00:00 stdout F ":
-                if not stdout:
-                    continue
+            headers = plain.get(mark)
+            if headers is not None and not held:
                 if multiplexed:
-                    add(headers_out[len(line) - prefix])
-            elif mark == b"+00:00 stderr F ":
-                if not stderr:
+                    add(headers[len(line) - prefix])
+                add(line[prefix:])
+                continue
+            found = marks.get(mark)
+            if found is None:
+                if mark in _UTC_MARKS:
                     continue
-                if multiplexed:
-                    add(headers_err[len(line) - prefix])
-            else:
                 return None
-            add(line[prefix:])
+            stream, whole = found
+            content = held.pop(stream, b"") + (line[prefix:] if whole else line[prefix:-1])
+            if not whole:
+                held[stream] = content
+                if len(content) > _SPLIT:
+                    return None
+                continue
+            if multiplexed:
+                add(self._headers[stream][len(content)])
+            add(content)
+        self._pending = {stream: _Pending(b"", content) for stream, content in held.items()}
         return b"".join(out)
 
     def _careful(self, text: bytes, since: int, until: int) -> Batch:
         out: list[bytes] = []
-        beyond = False
         for line in text.split(b"\n")[:-1]:
             fields = line.split(b" ", 3)
             if len(fields) < 3 or fields[1] not in self._wanted:
@@ -126,22 +156,32 @@ class Renderer:
                 if since and moment < since:
                     continue
                 if until and moment > until:
-                    beyond = True
-                    break
-            stream, tag = fields[1], fields[2]
-            content = (fields[3] if len(fields) > 3 else b"") + (b"" if tag.startswith(b"P") else b"\n")
-            begins = not self._partial.get(stream, False)
-            self._partial[stream] = tag.startswith(b"P")
-            if not self._partial[stream]:
-                del self._partial[stream]
-            if begins and self._details is not None:
-                content = self._details + b" " + content
-            if begins and self._timestamps:
-                content = utc_text(line) + b" " + content
-            if self._multiplexed:
-                out.append(self._headers[stream][len(content)])
-            out.append(content)
-        return Batch(b"".join(out), beyond)
+                    return Batch(b"".join(out), beyond=True)
+            stream = fields[1]
+            pending = self._pending.pop(stream, None) or _Pending(line[:35], b"")
+            pending.content += fields[3] if len(fields) > 3 else b""
+            if not fields[2].startswith(b"P"):
+                pending.content += b"\n"
+                out.append(self._framed(stream, self._dressed(pending)))
+            elif len(pending.content) < _SPLIT:
+                self._pending[stream] = pending
+            else:
+                out.append(self._framed(stream, self._dressed(pending)))
+                self._pending[stream] = _Pending(b"", b"", continued=True)
+        return Batch(b"".join(out), beyond=False)
+
+    def _dressed(self, pending: _Pending) -> bytes:
+        content = pending.content
+        if pending.continued:
+            return content
+        if self._details is not None:
+            content = self._details + b" " + content
+        if self._timestamps:
+            content = utc_text(pending.first) + b" " + content
+        return content
+
+    def _framed(self, stream: bytes, content: bytes) -> bytes:
+        return self._headers[stream][len(content)] + content if self._multiplexed else content
 
 
 def _split(text: bytes) -> list[bytes]:
