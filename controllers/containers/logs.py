@@ -59,12 +59,11 @@ class _Part:
 
 def files(path: Path) -> list[Path]:
     """The log's files that exist, the oldest first."""
-    rotated = sorted(
-        (found for found in path.parent.glob(f"{path.name}.*") if found.suffix[1:].isdigit()),
-        key=lambda found: int(found.suffix[1:]),
-        reverse=True,
-    )
-    return [found for found in (*rotated, path) if found.exists()]
+    found, number = [path] if path.exists() else [], 1
+    while (rotated := path.with_name(f"{path.name}.{number}")).exists():
+        found.append(rotated)
+        number += 1
+    return found[::-1]
 
 
 def read(path: Path, query: LogQuery) -> Iterator[bytes]:
@@ -84,20 +83,28 @@ def read(path: Path, query: LogQuery) -> Iterator[bytes]:
 
 
 def quick(path: Path, query: LogQuery) -> bytes | None:
-    """A short tail at once, cheaper than a thread's turn; None where it may be long."""
+    """A short tail from one look at the end of the file, cheaper than a thread's turn; None where it is not enough."""
     if query.follow or not 0 <= query.tail <= _QUICK_TAIL:
         return None
-    parts = _open_parts(path)
     try:
-        if len(parts) == 1 and parts[0].size:
-            block = os.pread(parts[0].descriptor, _BLOCK, max(0, parts[0].size - _BLOCK))
-            if block.count(b"\n") > 2 * query.tail + 2:
-                render = query.renderer()
-                return b"".join(_tail(parts, query, render)) + render.rest()
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
         return None
+    try:
+        begin = max(0, os.fstat(descriptor).st_size - _BLOCK)
+        lines = os.pread(descriptor, _BLOCK, begin).split(b"\n")
     finally:
-        for part in parts:
-            os.close(part.descriptor)
+        os.close(descriptor)
+    del lines[-1]
+    if begin:
+        del lines[0]
+    render, counted = query.renderer(), 0
+    for number in range(len(lines) - 1, -1, -1):
+        counted += render.selects(lines[number], query.until, unfinished=number == len(lines) - 1)
+        if counted > query.tail:
+            text = b"".join(line + b"\n" for line in lines[number + 1 :])
+            return render.lines(text, query.since, query.until).data + render.rest()
+    return None
 
 
 async def in_thread(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
