@@ -122,15 +122,15 @@ class Connection(web.RequestHandler):
             super().data_received(data)
             return
         if not self._head.complete:
-            if not self._head.size:
-                self._start_timer()
             own = self._head.feed(data)
-            if not self._head.complete and self._head.size > self._head_limit:
-                self._refuse(431, "Request Header Fields Too Large", "request header fields too large")
-                return
             if self._head.complete:
                 self._stop_timer()
                 self._body_left = self._head.body_length
+            elif self._head.size > self._head_limit:
+                self._refuse(431, "Request Header Fields Too Large", "request header fields too large")
+                return
+            else:
+                self._start_timer()
             if self._head.upgrade:
                 super().data_received(data[:own])
                 data = data[own:]

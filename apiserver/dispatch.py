@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeVar
 from urllib.parse import unquote
 
@@ -61,7 +62,7 @@ class Route:
     parameters: tuple[Parameter, ...] = ()
     delivered: bool = True
 
-    @property
+    @cached_property
     def template(self) -> str:
         """The path with the expressions left out: bounded, so fit for a metric's label."""
         return _PARAMETER.sub(r"{\1}", self.path)
@@ -71,7 +72,7 @@ class Route:
 class Call:
     """One request for one operation. ``path`` has the path's parameters, decoded."""
 
-    request: web.Request
+    request: web.BaseRequest
     version: ApiVersion
     route: Route
     path: Mapping[str, str]

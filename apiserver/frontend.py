@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from aiohttp import web
 
@@ -13,15 +14,17 @@ from apiserver.connection import Connection
 from apiserver.dispatch import Call, Route, Router
 from apiserver.middleware.access import log_request
 from apiserver.middleware.errors import respond
-from apiserver.middleware.metrics import Observation, observed
+from apiserver.middleware.metrics import Observation
 from apiserver.middleware.origins import check_origin
 from apiserver.middleware.prefix import split_version
 from apiserver.queries import Query
-from apiserver.rendering import HEADERS
 from apiserver.streams import Hijacked
+from apiserver.wire.versions import ApiVersion
 from store.errors import EngineError
 
 log = logging.getLogger(__name__)
+
+_PATH_KEPT = 256
 
 
 class Frontend:
@@ -29,13 +32,14 @@ class Frontend:
 
     def __init__(self, routes: Sequence[Route], settings: Settings) -> None:
         self._router = Router(routes)
+        self._resolve_kept = lru_cache(1024)(self._resolve)
         self._names = frozenset(
             name.lower() for name in (settings.host, settings.tls_host, socket.gethostname()) if name
         )
         self._mutual_tls = settings.tls_ca is not None
 
-    async def __call__(self, request: web.Request) -> web.StreamResponse:
-        with observed(request.method) as observation:
+    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
+        with Observation(request.method) as observation:
             response: web.StreamResponse
             try:
                 response = await self._answer(request, observation)
@@ -46,7 +50,7 @@ class Frontend:
             log_request(request, observation)
             return response
 
-    async def _answer(self, request: web.Request, observation: Observation) -> web.StreamResponse:
+    async def _answer(self, request: web.BaseRequest, observation: Observation) -> web.StreamResponse:
         connection = request.protocol
         if isinstance(connection, Connection) and connection.tcp:
             self._check_stranger(request)
@@ -55,20 +59,26 @@ class Frontend:
         if cleaned != raw_path:
             location = cleaned + (f"?{raw_query}" if raw_query else "")
             return web.Response(status=301, headers={"Location": location})
-        version, path = split_version(raw_path)
         if request.method == "OPTIONS":
+            split_version(raw_path)
             return web.Response()
-        route, parameters = self._router.find(request.method, path)
+        # Clients ask for the same few paths over and over; strangers' long ones must not fill the memory.
+        resolve = self._resolve_kept if len(raw_path) <= _PATH_KEPT else self._resolve
+        version, route, parameters = resolve(request.method, raw_path)
         observation.route = route.template
         return await route.handler(Call(request, version, route, parameters, Query(raw_query)))
 
-    def _check_stranger(self, request: web.Request) -> None:
+    def _resolve(self, method: str, raw_path: str) -> tuple[ApiVersion, Route, Mapping[str, str]]:
+        version, path = split_version(raw_path)
+        return version, *self._router.find(method, path)
+
+    def _check_stranger(self, request: web.BaseRequest) -> None:
         transport = request.transport
         secure = transport is not None and transport.get_extra_info("sslcontext") is not None
         if not (secure and self._mutual_tls):
             check_origin(request, self._names)
 
-    def _failed(self, request: web.Request, error: Exception) -> web.StreamResponse:
+    def _failed(self, request: web.BaseRequest, error: Exception) -> web.StreamResponse:
         """An answer while that is possible; once a stream has begun all that is left is to cut it."""
         connection = request.protocol
         if not isinstance(connection, Connection) or connection.stream_began is None:
@@ -78,15 +88,6 @@ class Frontend:
         if request.transport is not None:
             request.transport.close()
         return Hijacked(500)
-
-
-async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Gives every answer the headers by which clients know what they talk to; notes that a stream begins."""
-    for name, value in HEADERS.items():
-        response.headers[name] = value
-    connection = request.protocol
-    if not isinstance(response, web.Response) and isinstance(connection, Connection):
-        connection.begin_stream()
 
 
 def _clean(path: str) -> str:

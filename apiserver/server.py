@@ -12,14 +12,15 @@ from aiohttp import web
 from apiserver.config import ConfigError, Settings
 from apiserver.connection import Admission, Connection
 from apiserver.dispatch import Route
-from apiserver.frontend import Frontend, add_headers
+from apiserver.frontend import Frontend
 from apiserver.listeners import BACKLOG, Listener, adopt, bind, tls_context
 from apiserver.notify import activated_sockets
+from apiserver.request import Request
 from apiserver.tls import TlsProtocol
 
 log = logging.getLogger(__name__)
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 _MAX_HEADERS = 256
 # Seconds for which a body that the handler left unread is read away, so that the client gets to see its answer.
 _LINGERING = 2.0
@@ -37,7 +38,7 @@ class Server:
         self._handler: Handler | None = None
         self._listeners: list[Listener] = []
         self._servers: list[asyncio.Server] = []
-        self._runner: web.AppRunner | None = None
+        self._manager: web.Server | None = None
         self._active: dict[asyncio.Task[object], Connection] = {}
         self._stopped = asyncio.Event()
         self._draining = False
@@ -88,11 +89,7 @@ class Server:
         """Begins to accept on the bound sockets; raises RuntimeError without a handler or sockets."""
         if self._handler is None or not self._listeners:
             raise RuntimeError("a server needs a handler and listeners before it can start")
-        app = web.Application()
-        app.router.add_route("*", "/{path:.*}", self._handle)
-        app.on_response_prepare.append(add_headers)
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, handler_cancellation=True)
-        await self._runner.setup()
+        self._manager = web.Server(self._handle, request_factory=Request, handler_cancellation=True)
         for listener in self._listeners:
             self._servers.append(await self._accept(listener))
 
@@ -125,14 +122,12 @@ class Server:
             await asyncio.wait(list(self._active), timeout=self.settings.graceful_timeout or None)
         for task in list(self._active):
             task.cancel()
-        if self._runner is not None and self._runner.server is not None:
-            await self._runner.server.shutdown(self.settings.cleanup_timeout)
-            await self._runner.cleanup()
+        if self._manager is not None:
+            await self._manager.shutdown(self.settings.cleanup_timeout)
         self._stopped.set()
 
     async def _accept(self, listener: Listener) -> asyncio.Server:
-        assert self._runner is not None
-        manager = self._runner.server
+        manager = self._manager
         assert manager is not None
         loop = asyncio.get_running_loop()
         settings = self.settings
@@ -163,7 +158,7 @@ class Server:
             return await loop.create_server(connect, sock=listener.socket, backlog=BACKLOG)
         return await loop.create_unix_server(connect, sock=listener.socket, backlog=BACKLOG)
 
-    async def _handle(self, request: web.Request) -> web.StreamResponse:
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         assert self._handler is not None
         connection, task = request.protocol, asyncio.current_task()
         assert isinstance(connection, Connection)

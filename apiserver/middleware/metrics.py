@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import cache
+from types import TracebackType
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -30,7 +30,10 @@ CONNECTIONS = Gauge("http_connections", "Open client connections.", ("listener",
 
 
 class Observation:
-    """What becomes known about a request while it is handled."""
+    """Counts a request while it is handled: what becomes known about it is set here.
+
+    A context manager; a code that nobody sets means that the client left (499).
+    """
 
     __slots__ = ("code", "method", "route", "started", "streaming_since")
 
@@ -46,16 +49,20 @@ class Observation:
         """How long it took, until now or until its stream began."""
         return (self.streaming_since or time.perf_counter()) - self.started
 
+    def __enter__(self) -> Observation:
+        IN_PROGRESS.inc()
+        return self
 
-@contextmanager
-def observed(method: str) -> Iterator[Observation]:
-    """Counts a request; a code that nobody sets means that the client left (499)."""
-    observation = Observation(method)
-    IN_PROGRESS.inc()
-    try:
-        yield observation
-    finally:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         IN_PROGRESS.dec()
-        labels = (observation.route, observation.method, str(observation.code))
-        REQUESTS.labels(*labels).inc()
-        DURATIONS.labels(*labels).observe(observation.seconds)
+        requests, durations = _series(self.route, self.method, self.code)
+        requests.inc()
+        durations.observe(self.seconds)
+
+
+@cache
+def _series(route: str, method: str, code: int) -> tuple[Counter, Histogram]:
+    labels = (route, method, str(code))
+    return REQUESTS.labels(*labels), DURATIONS.labels(*labels)

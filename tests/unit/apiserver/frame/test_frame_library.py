@@ -14,7 +14,7 @@ from apiserver.server import Server
 from tests.unit.apiserver.frame.conftest import ROUTES, Client
 
 
-async def hello(request: web.Request) -> web.StreamResponse:
+async def hello(request: web.BaseRequest) -> web.StreamResponse:
     return web.Response(text=f"hello {request.path}")
 
 
@@ -54,7 +54,7 @@ async def test_a_handler_can_be_wrapped(place: Path) -> None:
     inner = server.handler
     assert inner is not None
 
-    async def outer(request: web.Request) -> web.StreamResponse:
+    async def outer(request: web.BaseRequest) -> web.StreamResponse:
         response = await inner(request)
         response.headers["X-Outer"] = "yes"
         return response

@@ -18,7 +18,7 @@ from apiserver.dispatch import Call, MethodNotAllowedError, Route, Router
 from apiserver.exposition import exposition
 from apiserver.logs import JsonFormatter, TextFormatter
 from apiserver.middleware.errors import STATUSES, respond, status_of
-from apiserver.middleware.metrics import observed
+from apiserver.middleware.metrics import Observation
 from apiserver.session import parse_registry_auth
 from apiserver.wire.versions import CHANGES, CURRENT, MINIMUM, has
 from store import errors
@@ -106,7 +106,7 @@ def test_answers_to_failures_say_what_may_be_done() -> None:
 
 def test_requests_are_counted_by_template_and_strange_methods_together() -> None:
     for method in ("BREW", "SPILL"):
-        with observed(method) as observation:
+        with Observation(method) as observation:
             observation.route, observation.code = "/test/{id}", 418
     text = exposition().decode()
     assert 'http_requests_total{code="418",method="other",route="/test/{id}"} 2.0' in text
@@ -114,7 +114,7 @@ def test_requests_are_counted_by_template_and_strange_methods_together() -> None
 
 
 def test_a_client_that_left_is_counted_so() -> None:
-    with contextlib.suppress(KeyError), observed("GET") as observation:
+    with contextlib.suppress(KeyError), Observation("GET") as observation:
         observation.route = "/left"
         raise KeyError
     assert 'http_requests_total{code="499",method="GET",route="/left"} 1.0' in exposition().decode()
