@@ -29,7 +29,10 @@ log = logging.getLogger("wharfinger")
 
 @dataclass
 class Engine:
-    """What the routes work with. The two caches keep serialised pieces by container, with what they were made of."""
+    """What the routes work with.
+
+    The caches keep serialised pieces by container, and whole lists by query, with what they were made of.
+    """
 
     settings: Settings
     layout: Layout
@@ -47,6 +50,7 @@ class Engine:
     manager: Manager
     inspect_cache: dict[str, tuple[object, bytes]] = field(default_factory=dict)
     list_cache: dict[str, tuple[object, bytes, bytes]] = field(default_factory=dict)
+    list_answers: dict[str, tuple[object, float, float, bytes]] = field(default_factory=dict)
     _unwatch: Callable[[], None] = lambda: None
 
     async def start(self) -> None:

@@ -26,6 +26,8 @@ class View(Generic[T]):
         self._names: dict[str, str] = {}
         self._sorted: list[tuple[str, str]] = []
         self._indexes: dict[str, dict[str, dict[str, None]]] = {name: {} for name in kind.indexes}
+        self.revision = 0
+        """Grows with every change: what was made of the view at one revision is true while it stands."""
 
     def get(self, uid: str) -> T | None:
         """The object with this uid."""
@@ -62,6 +64,7 @@ class View(Generic[T]):
 
     def put(self, obj: T) -> None:
         """Adds the object or replaces the one with its uid."""
+        self.revision += 1
         uid = obj.meta.uid
         before = self._objects.get(uid)
         self._objects[uid] = obj
@@ -82,6 +85,7 @@ class View(Generic[T]):
     def remove(self, uid: str) -> None:
         """Takes the object out; KeyError if it is not there."""
         before = self._objects.pop(uid)
+        self.revision += 1
         del self._names[before.meta.name]
         del self._sorted[bisect_left(self._sorted, (uid.removeprefix(_DIGEST), uid))]
         for name, values in self._kind.indexes.items():

@@ -1,7 +1,8 @@
-"""Listing containers: from the cache, with serialised pieces kept per object and version."""
+"""Listing containers: from the cache, with answers kept per query, and serialised pieces per object and version."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from functools import partial
@@ -12,6 +13,7 @@ from aiohttp import web
 from apiserver.composition import Engine
 from apiserver.dispatch import Call, Route
 from apiserver.queries import Filters
+from apiserver.rendering import json_response
 from apiserver.routes import lookup
 from apiserver.routes.containers import sizes_of
 from apiserver.wire import container_views as views
@@ -26,6 +28,8 @@ PHASES = frozenset(("created", "dead", "exited", "paused", "removing", "restarti
 HEALTH = frozenset(("starting", "healthy", "unhealthy", "none"))
 # A status text says how long ago something was, so it alone is made anew for each answer.
 STATUS_MARK = "\0status\0"
+ANSWERS_KEPT = 16
+QUERY_KEPT = 1024
 _encoder = msgspec.json.Encoder()
 _MARK_BYTES = _encoder.encode(STATUS_MARK)
 
@@ -48,6 +52,26 @@ def routes(engine: Engine) -> list[Route]:
 
 async def list_containers(engine: Engine, call: Call) -> web.StreamResponse:
     """``GET /containers/json``; 400 for a filter that does not exist."""
+    asked = call.request.raw_path.partition("?")[2]
+    store, now = engine.store, time.time()
+    revisions = (store.containers.revision, store.images.revision, store.references.revision)
+    kept = engine.list_answers.get(asked)
+    if kept is not None and kept[0] == revisions and kept[1] <= now < kept[2]:
+        return json_response(kept[3])
+    chosen = _chosen(engine, call)
+    if call.query.flag("size"):
+        # What is on the disk changes without the store.
+        return json_response(await _with_sizes(engine, chosen, now))
+    body = b"[" + b",".join(_piece(engine, container, now) for container in chosen) + b"]\n"
+    until = min((views.status_text_until(container, now) for container in chosen), default=math.inf)
+    if len(engine.list_answers) >= ANSWERS_KEPT:
+        engine.list_answers.clear()
+    if len(asked) <= QUERY_KEPT:
+        engine.list_answers[asked] = (revisions, now, until, body)
+    return json_response(body)
+
+
+def _chosen(engine: Engine, call: Call) -> list[Container]:
     limit = call.query.integer("limit", 0)
     filters = call.query.filters(FILTERS)
     matchers = _matchers(engine, filters)
@@ -60,18 +84,19 @@ async def list_containers(engine: Engine, call: Call) -> web.StreamResponse:
         and container.name
         and all(match(container) for match in matchers)
     ]
-    if limit > 0:
-        chosen = chosen[:limit]
-    now = time.time()
-    if call.query.flag("size"):
-        pieces = []
-        for container in chosen:
-            sizes = await sizes_of(engine, container)
-            status = views.status_text(container, now)
-            pieces.append(_encoder.encode(views.summary(container, shown_image(engine, container), status, sizes)))
-    else:
-        pieces = [_piece(engine, container, now) for container in chosen]
-    return web.Response(body=b"[" + b",".join(pieces) + b"]\n", content_type="application/json")
+    return chosen[:limit] if limit > 0 else chosen
+
+
+async def _with_sizes(engine: Engine, chosen: list[Container], now: float) -> list[ContainerSummary]:
+    return [
+        views.summary(
+            container,
+            shown_image(engine, container),
+            views.status_text(container, now),
+            await sizes_of(engine, container),
+        )
+        for container in chosen
+    ]
 
 
 def shown_image(engine: Engine, container: Container) -> str:

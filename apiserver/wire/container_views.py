@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 from msgspec import UNSET, UnsetType
@@ -85,6 +86,18 @@ def status_text(container: Container, now: float | None = None) -> str:
         case "created":
             return "Created"
     return f"Exited ({status.exit_code}) {ago} ago"
+
+
+def status_text_until(container: Container, now: float) -> float:
+    """When what ``status_text`` says at ``now`` may change by time alone (seconds since the epoch)."""
+    status = container.status
+    if status.phase in ("created", "dead", "removing"):
+        return math.inf
+    since = (status.started_at if status.phase in ("running", "paused") else status.finished_at) / SECOND
+    age = max(0, int(now - since))
+    # The words count seconds at first; whole or half hours and all that is longer are whole minutes too.
+    step = 1 if age < 60 else 60
+    return since + age - age % step + step
 
 
 def mounted(point: MountPoint) -> wire.MountedPoint:

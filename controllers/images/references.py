@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 
 from store.errors import InvalidParameterError
 
@@ -70,6 +70,7 @@ def _invalid(reason: str = "") -> InvalidParameterError:
     return InvalidParameterError("invalid reference format" + (f": {reason}" if reason else ""))
 
 
+@lru_cache(1024)
 def parse(text: str) -> Reference:
     """Read a reference as people write it. InvalidParameterError in dockerd's words."""
     if IDENTIFIER.fullmatch(text):

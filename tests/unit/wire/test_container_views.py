@@ -4,6 +4,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from apiserver.wire import container_views as views
@@ -54,6 +56,25 @@ RUNNING = ContainerStatus(
     },
     ports=(PublishedPort(protocol="tcp", container_port=80, host_ip="0.0.0.0", host_port=8080),),
 )
+
+
+@given(
+    phase=st.sampled_from(("created", "running", "paused", "restarting", "exited", "dead", "removing")),
+    age=st.one_of(st.floats(-5, 200), st.floats(0, 900 * DAY)),
+    later=st.floats(0, 0.999),
+)
+def test_a_status_text_stands_until_it_is_said_to_change(phase: str, age: float, later: float) -> None:
+    there = container(ContainerStatus(phase=phase, started_at=1000 * SECOND, finished_at=1000 * SECOND))
+    now = 1000 + age
+    until = views.status_text_until(there, now)
+    assert until > now
+    between = now + (min(until, now + DAY) - now) * later
+    assert views.status_text(there, between) == views.status_text(there, now)
+
+
+def test_a_young_containers_status_text_changes_each_second() -> None:
+    there = container(ContainerStatus(phase="running", started_at=1000 * SECOND))
+    assert [views.status_text_until(there, now) for now in (1000.5, 1001.0, 1059.9, 1060.0)] == [1001, 1002, 1060, 1120]
 
 
 @pytest.mark.parametrize(
