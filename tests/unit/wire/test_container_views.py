@@ -21,6 +21,7 @@ from store.objects.containers import (
     Health,
     HostConfig,
     MountPoint,
+    Phase,
     PublishedPort,
 )
 from store.objects.meta import Meta
@@ -63,7 +64,7 @@ RUNNING = ContainerStatus(
     age=st.one_of(st.floats(-5, 200), st.floats(0, 900 * DAY)),
     later=st.floats(0, 0.999),
 )
-def test_a_status_text_stands_until_it_is_said_to_change(phase: str, age: float, later: float) -> None:
+def test_a_status_text_stands_until_it_is_said_to_change(phase: Phase, age: float, later: float) -> None:
     there = container(ContainerStatus(phase=phase, started_at=1000 * SECOND, finished_at=1000 * SECOND))
     now = 1000 + age
     until = views.status_text_until(there, now)
