@@ -18,15 +18,16 @@ MIB = 1024 * 1024
 
 
 def family(pid: int) -> list[int]:
-    """A process and all that descend from it."""
+    """A daemon and its helpers: it adopts its containers' monitors too, which are counted apart."""
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
             try:
-                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                name, _, rest = (entry / "stat").read_text().partition("(")[2].rpartition(")")
             except OSError:
                 continue
-            children.setdefault(parent, []).append(int(entry.name))
+            if name != "conmon":
+                children.setdefault(int(rest.split()[1]), []).append(int(entry.name))
     found, pending = [], [pid]
     while pending:
         found.append(pending.pop())
