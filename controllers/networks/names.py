@@ -146,7 +146,9 @@ class NameServers:
             pid = int(pid_file.read_text())
         except (OSError, ValueError):
             pid = self._spawned.get(network, 0)
-        return pid if pid and f"--pid-file={pid_file}" in _arguments(pid) else None
+        # A process just spawned may have no command line yet: the kernel wakes its parent before it has set it up.
+        spawned = pid == self._spawned.get(network) and _child_runs(pid)
+        return pid if spawned or (pid and f"--pid-file={pid_file}" in _arguments(pid)) else None
 
 
 def _command(server: Server, hosts: Path, pid_file: Path) -> list[str]:
@@ -175,6 +177,14 @@ def _user(hosts: Path) -> str:
         return _UNPRIVILEGED
     _log.warning("%s is closed to other users: the name server has to run as root", hosts.parent)
     return "root"
+
+
+def _child_runs(pid: int) -> bool:
+    """Whether a process is a child of ours that has not ended; its number is nobody else's until it is waited for."""
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+    except ChildProcessError:
+        return False
 
 
 def _arguments(pid: int) -> list[str]:

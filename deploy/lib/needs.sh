@@ -7,7 +7,7 @@ run_packages=(runc conmon nftables libnftables1 iproute2 dnsmasq-base tini golan
 # The tests besides: sample image, registry tools, the peer's needs, the store's second database.
 test_packages=(busybox-static skopeo iptables libdevmapper1.02.1 openssl zstd xz-utils util-linux postgresql-15)
 # Their services must not start here.
-test_unpacked=(docker.io containerd docker-registry prometheus)
+test_unpacked=(docker.io tini containerd docker-registry prometheus)
 
 # PostgreSQL's package would make a cluster and start it, unless told beforehand that none is wanted.
 need_test_packages() {

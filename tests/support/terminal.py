@@ -100,4 +100,7 @@ class Terminal:
 
 
 def _take_terminal() -> None:
+    # Whoever runs the tests in the background has these ignored, and children inherit that.
+    for number in (signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
