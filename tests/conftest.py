@@ -18,13 +18,8 @@ os.environ["PATH"] = search_path()
 @pytest.fixture(scope="session")
 def shared_engine() -> Iterator[Engine]:
     """One engine for the whole run, with ``busybox:latest``; tests ask for ``engine``."""
-    engine = Engine()
-    try:
-        engine.start()
-        engine.load_sample_image()
+    with Engine().ready() as engine:
         yield engine
-    finally:
-        engine.close()
 
 
 @pytest.fixture
@@ -40,13 +35,15 @@ def engine(shared_engine: Engine) -> Iterator[Engine]:
 @pytest.fixture
 def private_engine() -> Iterator[Engine]:
     """An engine of the test's own, running and with ``busybox:latest``: to kill, restart and break."""
-    engine = Engine()
-    try:
-        engine.start()
-        engine.load_sample_image()
+    with Engine().ready() as engine:
         yield engine
-    finally:
-        engine.close()
+
+
+@pytest.fixture(scope="module")
+def module_engine() -> Iterator[Engine]:
+    """Like ``private_engine``, for all tests of a file."""
+    with Engine().ready() as engine:
+        yield engine
 
 
 @pytest.fixture
@@ -62,13 +59,8 @@ def stopped_engine() -> Iterator[Engine]:
 @pytest.fixture(scope="session")
 def shared_peer() -> Iterator[Peer]:
     """One dockerd for the whole run; tests ask for ``peer``."""
-    peer = Peer()
-    try:
-        peer.start()
-        peer.load_sample_image()
+    with Peer().ready() as peer:
         yield peer
-    finally:
-        peer.close()
 
 
 @pytest.fixture
@@ -76,6 +68,13 @@ def peer(shared_peer: Peer) -> Iterator[Peer]:
     """The real dockerd, tidied like ``engine``."""
     with shared_peer.tidied():
         yield shared_peer
+
+
+@pytest.fixture(params=["engine", "peer"])
+def daemon(request: pytest.FixtureRequest) -> Daemon:
+    """Our engine, then dockerd: what is expected holds for both."""
+    found: Daemon = request.getfixturevalue(request.param)
+    return found
 
 
 @pytest.hookimpl(wrapper=True)

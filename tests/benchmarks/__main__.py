@@ -18,14 +18,9 @@ def main() -> None:
     parser.add_argument("--execs", type=int, default=5000)
     parser.add_argument("--running", type=int, default=200)
     options = parser.parse_args()
-    engine = Engine()
-    try:
-        engine.start()
-        engine.load_sample_image()
+    with Engine().ready() as engine:
         for line in lines(engine, options):
             print(line, flush=True)
-    finally:
-        engine.close()
 
 
 def lines(engine: Engine, options: argparse.Namespace) -> Iterator[str]:

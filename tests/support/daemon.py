@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import aiohttp
 import docker
@@ -151,6 +151,16 @@ class Daemon(ABC):
         """:meth:`stop` and :meth:`start`."""
         self.stop()
         self.start(*flags, **variables)
+
+    @contextlib.contextmanager
+    def ready(self) -> Iterator[Self]:
+        """:meth:`start` with ``busybox:latest``, and :meth:`close` at the block's end."""
+        try:
+            self.start()
+            self.load_sample_image()
+            yield self
+        finally:
+            self.close()
 
     def close(self) -> None:
         """End it and everything it started, and remove its files."""

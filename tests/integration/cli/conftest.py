@@ -11,14 +11,6 @@ from tests.support.terminal import Terminal
 from tests.support.tools import program
 
 
-@pytest.fixture(params=["engine", "peer"])
-def daemon(request: pytest.FixtureRequest) -> Daemon:
-    """The engine, then the peer."""
-    daemon = request.getfixturevalue(request.param)
-    assert isinstance(daemon, Daemon)
-    return daemon
-
-
 @pytest.fixture
 def at_terminal(daemon: Daemon) -> Iterator[Callable[..., Terminal]]:
     """Types a docker command at a terminal of its own; all are hung up when the test ends."""

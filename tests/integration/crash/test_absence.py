@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
 import pytest
 
 from tests.support.engine import Engine
 
 
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    engine = Engine()
-    try:
-        engine.start()
-        engine.load_sample_image()
-        yield engine
-    finally:
-        engine.close()
+@pytest.fixture
+def engine(module_engine: Engine) -> Engine:
+    """One for all tests of this file; each leaves it empty."""
+    return module_engine
 
 
 @pytest.mark.parametrize("code", [0, 3, 137])

@@ -73,12 +73,9 @@ def cases() -> list[tuple[str, str]]:
 @pytest.fixture(scope="module")
 def engine() -> Iterator[Engine]:
     engine = Engine()
-    try:
-        engine.start(WHARFINGER_CRASH_AT=f"@{engine.directory}/armed")
-        engine.load_sample_image()
+    engine.environment["WHARFINGER_CRASH_AT"] = f"@{engine.directory}/armed"
+    with engine.ready():
         yield engine
-    finally:
-        engine.close()
 
 
 @pytest.fixture(autouse=True)
@@ -86,7 +83,7 @@ def order(engine: Engine) -> Iterator[None]:
     """Each case begins with a daemon that lives and holds nothing, whatever the one before it did."""
     yield
     if not engine.alive:
-        engine.start(WHARFINGER_CRASH_AT=f"@{engine.directory}/armed")
+        engine.start()
     remove(engine)
 
 
@@ -102,7 +99,7 @@ def test_a_death_at_any_point_loses_and_leaks_nothing(engine: Engine, point: str
     what.prepare(engine)
     assert auditor(engine).settled() == []
     die(engine, point, what)
-    engine.start(WHARFINGER_CRASH_AT=f"@{engine.directory}/armed")
+    engine.start()
     assert auditor(engine).settled() == []
     what.act(engine)
     what.clean(engine)

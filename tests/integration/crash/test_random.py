@@ -9,7 +9,6 @@ import os
 import random
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -22,15 +21,10 @@ SEED = int(os.environ.get("CRASH_SEED", "1"))
 PHASES: dict[str, State] = {"created": "created", "running": "running", "exited": "exited"}
 
 
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    engine = Engine()
-    try:
-        engine.start()
-        engine.load_sample_image()
-        yield engine
-    finally:
-        engine.close()
+@pytest.fixture
+def engine(module_engine: Engine) -> Engine:
+    """One for all tests of this file; each leaves it empty."""
+    return module_engine
 
 
 def counter(engine: Engine) -> str:

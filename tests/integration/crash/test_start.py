@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -12,19 +11,9 @@ from tests.integration.crash.test_points import auditor, points
 from tests.support.engine import Engine
 
 
-@pytest.fixture
-def engine() -> Iterator[Engine]:
-    engine = Engine()
-    try:
-        engine.start()
-        engine.load_sample_image()
-        yield engine
-    finally:
-        engine.close()
-
-
 @pytest.mark.parametrize("point", [point for point in points() if point.startswith("adoption.")])
-def test_a_death_while_taking_stock_loses_and_leaks_nothing(engine: Engine, point: str) -> None:
+def test_a_death_while_taking_stock_loses_and_leaks_nothing(private_engine: Engine, point: str) -> None:
+    engine = private_engine
     started(engine)
     short = engine.run("-d", "busybox:latest", "sh", "-c", "sleep 0.5; exit 3")
     engine.kill9()

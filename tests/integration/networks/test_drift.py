@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -43,16 +42,10 @@ class Victim:
 
 
 @pytest.fixture(scope="module")
-def victim() -> Iterator[Victim]:
-    engine = Engine()
-    try:
-        engine.start()
-        engine.load_sample_image()
-        serve = "while true; do echo served | nc -l -p 80; done"
-        engine.run("-d", "--name", "victim", "-p", "8080:80", "busybox", "sh", "-c", serve)
-        yield Victim(engine)
-    finally:
-        engine.close()
+def victim(module_engine: Engine) -> Victim:
+    serve = "while true; do echo served | nc -l -p 80; done"
+    module_engine.run("-d", "--name", "victim", "-p", "8080:80", "busybox", "sh", "-c", serve)
+    return Victim(module_engine)
 
 
 def wait(condition: Any, within: float = 10) -> bool:
