@@ -110,6 +110,7 @@ async def assemble(settings: Settings) -> Engine:
     store = await Store.open(settings.database_url or f"sqlite:///{layout.database}")
     archiver = Archiver()
     runtime = Runtime(layout, program=settings.runtime)
+    execs = ExecRegistry(layout, runtime)
     images = ImageService(layout, store, archiver)
     networks = NetworkService(store, layout, bip=settings.bip)
     volumes = VolumeService(layout, store, archiver)
@@ -120,7 +121,7 @@ async def assemble(settings: Settings) -> Engine:
         store=store,
         archiver=archiver,
         runtime=runtime,
-        execs=ExecRegistry(layout, runtime),
+        execs=execs,
         images=images,
         remover=Remover(store, images),
         puller=Puller(
@@ -133,6 +134,6 @@ async def assemble(settings: Settings) -> Engine:
         ),
         networks=networks,
         volumes=volumes,
-        containers=ContainerService(layout, store, runtime, images, networks, volumes, archiver),
+        containers=ContainerService(layout, store, runtime, images, networks, volumes, archiver, execs),
         manager=Manager(store),
     )

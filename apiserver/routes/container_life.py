@@ -5,7 +5,6 @@ Each writes a wish into the spec and waits until the loop has fulfilled it or sa
 
 from __future__ import annotations
 
-import asyncio
 import signal
 import time
 from collections.abc import Callable
@@ -23,7 +22,6 @@ from apiserver.routes import container_wait, lookup
 from apiserver.wire import versions
 from apiserver.wire.container_life import PruneReport, UpdateRequest, UpdateResponse
 from controllers.containers.events import event
-from controllers.containers.usage import written_bytes
 from store import errors
 from store.crashpoints import crashpoint
 from store.errors import ConflictError, EngineError, InvalidParameterError, NotFoundError
@@ -35,6 +33,8 @@ REMOVE_TIMEOUT = 120.0
 KILL_TIMEOUT = 30.0
 SPARE = 60.0
 """Seconds beyond its grace in which a stop has to be over."""
+LONGEST_TIMER = 1e8
+"""Seconds; some years."""
 DESCRIBED = {
     "ContainerStart": "Start a container.",
     "ContainerStop": "Stop a container: its stop signal, and after the grace a SIGKILL.",
@@ -121,7 +121,7 @@ async def wish(engine: Engine, uid: str, spec: Callable[[Container], ContainerSp
 
 
 async def fulfilled(
-    engine: Engine, wished: Container, until: Callable[[Container], bool], timeout: float, what: str
+    engine: Engine, wished: Container, until: Callable[[Container], bool], timeout: float | None, what: str
 ) -> Container | None:
     """Wait for a wish's end: the container as it is then, None when it is gone. Raises what the loop says failed."""
 
@@ -131,7 +131,7 @@ async def fulfilled(
     try:
         container = await engine.store.wait_for(Container, wished.uid, over, timeout)
     except TimeoutError:
-        raise EngineError(f"cannot {what} container {wished.uid}: not done after {timeout:g} s, it goes on") from None
+        raise EngineError(f"cannot {what} container {wished.uid}: not done after {timeout} s, it goes on") from None
     if container is not None and _failed(container, wished):
         failure = container.status.failure
         assert failure is not None
@@ -152,13 +152,13 @@ async def start(engine: Engine, call: Call) -> web.StreamResponse:
         )
     container = lookup.container(engine.store, call.path["id"])
     wished = await wish(engine, container.uid, life.started)
-    await _up(engine, wished)
+    await _up(engine, wished, START_TIMEOUT)
     return no_content()
 
 
-async def _up(engine: Engine, wished: Container) -> None:
+async def _up(engine: Engine, wished: Container, timeout: float | None) -> None:
     starts = wished.spec.starts
-    await fulfilled(engine, wished, lambda current: current.status.starts >= starts, START_TIMEOUT, "start")
+    await fulfilled(engine, wished, lambda current: current.status.starts >= starts, timeout, "start")
 
 
 async def stop(engine: Engine, call: Call) -> web.StreamResponse:
@@ -175,7 +175,12 @@ async def _down(engine: Engine, container: Container, grace: float) -> None:
         return life.stopped(current, replace(life.stop_request(current, None), timeout=grace))
 
     wished = await wish(engine, container.uid, spec)
-    await fulfilled(engine, wished, _at_rest, grace + SPARE if grace >= 0 else float("inf"), "stop")
+    await fulfilled(engine, wished, _at_rest, _patience(grace, SPARE), "stop")
+
+
+def _patience(grace: float, more: float) -> float | None:
+    """For how long a stop with this grace is waited for; None, without end, where a timer could not count that far."""
+    return grace + more if 0 <= grace <= LONGEST_TIMER else None
 
 
 def _at_rest(container: Container) -> bool:
@@ -192,8 +197,9 @@ async def restart(engine: Engine, call: Call) -> web.StreamResponse:
     grace = _grace(call)
     container = lookup.container(engine.store, call.path["id"])
     wished = await wish(engine, container.uid, lambda current: life.restarted(current, grace))
+    stop = wished.spec.stop
     try:
-        await _up(engine, wished)
+        await _up(engine, wished, _patience(stop.timeout if stop else 0, START_TIMEOUT))
     except EngineError as error:
         raise EngineError(f"Cannot restart container {call.path['id']}: {error}") from None
     return no_content()
@@ -321,7 +327,7 @@ async def prune(engine: Engine, call: Call) -> web.StreamResponse:
     removed: list[str] = []
     freed = 0
     for container in [container for container in engine.store.containers if wanted(container)]:
-        size = await asyncio.to_thread(written_bytes, engine.layout.upper(container.uid))
+        size = await engine.containers.written_bytes(container.uid)
         try:
             await _remove(engine, container.uid, force=False, volumes=False)
         except (ConflictError, NotFoundError):

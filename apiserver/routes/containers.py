@@ -21,7 +21,6 @@ from apiserver.routes import lookup
 from apiserver.wire import container_views as views
 from apiserver.wire import versions
 from apiserver.wire.containers import ContainerInspect, CreateRequest, CreateResponse
-from controllers.containers.usage import written_bytes
 from controllers.images.service import present
 from store.crashpoints import crashpoint
 from store.errors import ConflictError, InvalidParameterError, NotFoundError
@@ -241,6 +240,6 @@ async def inspect(engine: Engine, call: Call) -> web.StreamResponse:
 
 async def sizes_of(engine: Engine, container: Container) -> tuple[int, int]:
     """The bytes that a container has written, and those of its whole root file system."""
-    written = await asyncio.to_thread(written_bytes, engine.layout.upper(container.uid))
+    written = await engine.containers.written_bytes(container.uid)
     image = engine.store.images.get(container.spec.image_id)
     return written, written + (image.spec.size if image else 0)

@@ -153,13 +153,18 @@ def usage(request: Request) -> Request:
                     if entry.is_dir(follow_symlinks=False):
                         stack.append(entry.path)
                         continue
-                    info = entry.stat(follow_symlinks=False)
+                    try:
+                        info = entry.stat(follow_symlinks=False)
+                    except OSError:
+                        # Just removed by who writes there.
+                        continue
                     if info.st_nlink > 1:
                         if (info.st_dev, info.st_ino) in seen:
                             continue
                         seen.add((info.st_dev, info.st_ino))
                     total += info.st_size
-        except (FileNotFoundError, NotADirectoryError):
+        except OSError:
+            # Likewise, or deeper than a path can say.
             continue
     return {"size_bytes": total}
 

@@ -11,6 +11,8 @@ from enum import Enum, auto
 from store.objects.containers import Container
 
 SECOND = 1_000_000_000
+LONGEST_WAIT = 86400.0
+"""Seconds: a timer cannot count for as long as a client may ask."""
 
 
 class Step(Enum):
@@ -88,10 +90,13 @@ def _stopping(container: Container, now: int) -> Decision:
     stop, status = container.spec.stop, container.status
     if not status.stopping_since or stop is None:
         return Decision(Step.SIGNAL)
+    if stop.is_kill:
+        # It came while a stop was waiting.
+        return Decision(Step.KILL)
     if stop.timeout < 0:
         return Decision(Step.WAIT)
     left = status.stopping_since + int(stop.timeout * SECOND) - now
-    return Decision(Step.WAIT, left / SECOND) if left > 0 else Decision(Step.KILL)
+    return Decision(Step.WAIT, min(left / SECOND, LONGEST_WAIT)) if left > 0 else Decision(Step.KILL)
 
 
 def _not_running(container: Container, seen: Seen, now: int) -> Decision:

@@ -20,7 +20,6 @@ from controllers.containers.restart import Verdict, verdict
 from store.crashpoints import crashpoint
 from store.errors import EngineError, NotFoundError
 from store.objects import Container
-from store.objects.containers import StopRequest
 from store.store import Transaction
 
 LOST_EXIT = 255
@@ -126,6 +125,7 @@ class Ender:
 
         # Not durable: the wish to remove it is, and says the same.
         await parts.store.commit(change, durable=False)
+        parts.runtime.attachments.give_up(uid, NotFoundError(f"No such container: {uid}"))
         crashpoint("container.remove.gone")
         metrics.CONTAINER_ACTIONS.labels("delete").observe(time.perf_counter() - begin)
         # Nobody has to wait for this; what a crash leaves is removed at the next start.
@@ -205,10 +205,5 @@ def _record(container: Container, exit_: Exit, decision: Verdict, tx: Transactio
     if exit_.oom_killed:
         tx.emit(event(current, "oom"))
     tx.emit(event(current, "die", exitCode=str(exit_.code)))
-    if spec.stop is not None and (again or (spec.wanted == "stopped" and not is_kill(spec.stop))):
+    if spec.stop is not None and (again or (spec.wanted == "stopped" and not spec.stop.is_kill)):
         tx.emit(event(current, "stop"))
-
-
-def is_kill(stop: StopRequest) -> bool:
-    """Whether a stop was asked for as a kill: dockerd's events tell them apart."""
-    return stop.signal == signal.SIGKILL and stop.timeout < 0

@@ -18,19 +18,6 @@ from store.objects.containers import Container, ContainerConfig, HostConfig, Mou
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 INIT_INSIDE = "/sbin/docker-init"
-MASKED_PATHS = [
-    "/proc/asound",
-    "/proc/acpi",
-    "/proc/kcore",
-    "/proc/keys",
-    "/proc/latency_stats",
-    "/proc/timer_list",
-    "/proc/timer_stats",
-    "/proc/sched_debug",
-    "/proc/scsi",
-    "/sys/firmware",
-]
-READONLY_PATHS = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
 NETWORK_SYSCTLS = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"}
 """A container has its network for itself, so its users may ping and bind low ports."""
 
@@ -253,16 +240,12 @@ def _linux(inputs: SpecInputs) -> Spec:
     if config.domainname and host.uts_mode != "host":
         sysctls["kernel.domainname"] = config.domainname
     sysctls.update(host.sysctls or {})
-    masked, read_only = host.masked_paths, host.readonly_paths
-    if not host.privileged:
-        masked = MASKED_PATHS if masked is None else masked
-        read_only = READONLY_PATHS if read_only is None else read_only
     found: Spec = {
         "cgroupsPath": inputs.cgroup,
         "namespaces": _namespaces(inputs),
         "resources": {**inputs.resources, "devices": _device_rules(inputs)},
-        "maskedPaths": masked or [],
-        "readonlyPaths": read_only or [],
+        "maskedPaths": host.masked_paths or [],
+        "readonlyPaths": host.readonly_paths or [],
     }
     if sysctls:
         found["sysctl"] = sysctls

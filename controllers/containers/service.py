@@ -51,7 +51,7 @@ class ContainerService:
         networks: NetworkService,
         volumes: VolumeService,
         archiver: Archiver,
-        execs: ExecRegistry | None = None,
+        execs: ExecRegistry,
     ) -> None:
         self._store = store
         self._parts = Parts(
@@ -69,7 +69,7 @@ class ContainerService:
         self._starter = Starter(self._parts, self._ender)
         self._reconciler = ContainerReconciler(self._parts, self._starter, self._ender)
         self._watch = MonitorWatch(store, self._ended)
-        self._health = HealthMonitor(store, execs or ExecRegistry(layout, runtime))
+        self._health = HealthMonitor(store, execs)
         self.controller = Controller(
             "containers", self._reconciler.reconcile, workers=WORKERS, keys=self._keys, timeout=TIMEOUT
         )
@@ -148,6 +148,14 @@ class ContainerService:
             if point.type == "volume" and point.copy_up
         ]
         return any(volume is not None and not volume.status.populated for volume in volumes)
+
+    async def written_bytes(self, uid: str) -> int:
+        """What a container has written above its image."""
+        try:
+            return await self._parts.archiver.usage(self._parts.layout.upper(uid))
+        except NotFoundError:
+            # Nothing before its first start.
+            return 0
 
     async def kill(self, uid: str, number: int) -> None:
         """Send a signal to a container's first process. ConflictError when it does not run."""

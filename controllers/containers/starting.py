@@ -63,7 +63,9 @@ class Starter:
                 _log.exception("starting container %s", container.uid)
             await self._ender.clean(container)
             crashpoint("container.start.failed")
-            await self._record_failure(container, error if isinstance(error, EngineError) else EngineError(str(error)))
+            failure = error if isinstance(error, EngineError) else EngineError(str(error))
+            await self._record_failure(container, failure)
+            self._parts.runtime.attachments.give_up(container.uid, failure)
             return
         crashpoint("container.start.running")
         await self._record_running(container, run)

@@ -6,6 +6,7 @@ Docker's own names (encoded in Docker's spelling), with null kept apart from emp
 
 from __future__ import annotations
 
+from signal import SIGKILL
 from typing import Any, Literal
 
 import msgspec
@@ -278,6 +279,11 @@ class StopRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     signal: int
     timeout: float
+
+    @property
+    def is_kill(self) -> bool:
+        """Whether it was asked for as a kill, after which nothing is waited for: dockerd's events tell them apart."""
+        return self.signal == SIGKILL and self.timeout < 0
 
 
 class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,6 +15,7 @@ from tests.unit.containers.samples import NOW, SECOND, container
 RUNNING = {"phase": "running", "starts": 1}
 ALIVE = Seen(alive=True, started=True)
 STOP = StopRequest(signal=15, timeout=10)
+KILL = StopRequest(signal=9, timeout=-1)
 FOREVER = StopRequest(signal=15, timeout=-1)
 
 
@@ -43,6 +44,8 @@ FOREVER = StopRequest(signal=15, timeout=-1)
         ({"wanted": "running", "starts": 2, "stop": STOP}, RUNNING, ALIVE, Step.SIGNAL),
         ({"wanted": "stopped", "stop": STOP}, RUNNING | {"stopping_since": NOW - 20 * SECOND}, ALIVE, Step.KILL),
         ({"wanted": "stopped", "stop": FOREVER}, RUNNING | {"stopping_since": 1}, ALIVE, Step.WAIT),
+        ({"wanted": "stopped", "stop": KILL}, RUNNING, ALIVE, Step.SIGNAL),
+        ({"wanted": "stopped", "stop": KILL}, RUNNING | {"stopping_since": 1}, ALIVE, Step.KILL),
         # A pause.
         ({"wanted": "running", "starts": 1, "paused": True}, RUNNING, ALIVE, Step.PAUSE),
         ({"wanted": "running", "starts": 1}, RUNNING | {"phase": "paused"}, ALIVE, Step.RESUME),
