@@ -185,7 +185,8 @@ def endpoint(network: str, request: EndpointRequest, mac_address: str = "") -> E
         ipv4_address=ipam.ipv4_address if ipam else "",
         mac_address=request.mac_address or mac_address,
         links=tuple(request.links or ()),
-        driver_opts=request.driver_opts or {},
+        driver_opts=request.driver_opts,
+        ipam_given=ipam is not None,
     )
 
 

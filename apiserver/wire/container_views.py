@@ -141,22 +141,22 @@ def endpoints(container: Container) -> dict[str, wire.EndpointSettings]:
 
 def _endpoint(container: Container, name: str, live: EndpointStatus | None) -> wire.EndpointSettings:
     spec = container.spec.endpoints.get(name)
-    user_defined = name not in ("bridge", "host", "none")
+    network = live.network if live else container.status.joined.get(name, "")
     aliases = list(spec.aliases) if spec and spec.aliases else None
-    if user_defined and live is not None:
+    if network and name not in ("bridge", "host", "none"):
         aliases = [*(aliases or ()), container.uid[:12]]
-    ipam = {"IPv4Address": spec.ipv4_address} if spec and spec.ipv4_address else ({} if user_defined else None)
+    ipam = {"IPv4Address": spec.ipv4_address} if spec and spec.ipv4_address else {}
     return wire.EndpointSettings(
-        ipam_config=ipam,
+        ipam_config=ipam if spec and (ipam or spec.ipam_given) else None,
         links=list(spec.links) if spec and spec.links else None,
         aliases=aliases,
-        network_id=live.network if live else "",
+        network_id=network,
         endpoint_id=live.endpoint_id if live else "",
         gateway=live.gateway if live else "",
         ip_address=live.ipv4_address if live else "",
         ip_prefix_len=live.prefix_length if live else 0,
         mac_address=live.mac_address if live else "",
-        driver_opts=spec.driver_opts or None if spec else None,
+        driver_opts=spec.driver_opts if spec else None,
     )
 
 
@@ -188,7 +188,7 @@ def inspect(
     """The whole inspect answer; ``sizes`` are bytes written and in all, when they were asked for."""
     uid = container.uid
     directory = layout.container(uid)
-    ever = container.status.started_at != 0
+    ever = container.status.starts != 0
     log = container.spec.host.log_config.type != "none"
     return wire.ContainerInspect(
         id=uid,

@@ -189,8 +189,8 @@ def _record(container: Container, exit_: Exit, decision: Verdict, tx: Transactio
         next_restart_at=time.time_ns() + int(decision.delay * SECOND) if restart else 0,
         health=None if status.health is None else replace(status.health, status="unhealthy"),
         endpoints={},
+        joined=status.joined_last(),
         ports=(),
-        sandbox_id="",
     )
     if spec.wanted == "stopped":
         ended = replace(ended, observed_generation=current.meta.generation)

@@ -188,8 +188,8 @@ class Starter:
                 error=error.message,
                 failure=Failure(generation=container.meta.generation, kind=kind, message=error.message),
                 endpoints={},
+                joined=status.joined_last(),
                 ports=(),
-                sandbox_id="",
             )
             deletion = current.meta.deletion_requested_at
             if current.spec.host.auto_remove and deletion is None:

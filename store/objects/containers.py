@@ -244,14 +244,18 @@ class HostConfig(DockerStruct, frozen=True, kw_only=True):
 
 
 class EndpointSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """One network that a container asks for. ``network`` is the network's uid; empty strings mean: choose."""
+    """One network that a container asks for. ``network`` is the network's uid; empty strings mean: choose.
+
+    ``ipam_given`` is whether the client sent an IPAMConfig, be it empty: inspect has to give it back.
+    """
 
     network: str
     aliases: tuple[str, ...] = ()
     ipv4_address: str = ""
     mac_address: str = ""
     links: tuple[str, ...] = ()
-    driver_opts: dict[str, str] = {}
+    driver_opts: dict[str, str] | None = None
+    ipam_given: bool = False
 
 
 class MountPoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -363,7 +367,8 @@ class ContainerStatus(msgspec.Struct, frozen=True, kw_only=True):
     ``pid`` with ``pid_start_time`` (clock ticks since boot, field 22 of /proc/PID/stat) names the container's first
     process beyond doubt, with ``boot_id`` also across reboots. Times in nanoseconds since the epoch, 0 for never.
     ``stopping_since`` is when the stop signal went out, 0 when none has; ``next_restart_at`` when the policy's back-off
-    ends; ``restart_delay`` the last back-off in seconds.
+    ends; ``restart_delay`` the last back-off in seconds. ``joined`` are the networks of the last run by name, their
+    uids; that and ``sandbox_id`` stay when it has ended, for inspect.
     """
 
     observed_generation: int = 0
@@ -387,8 +392,13 @@ class ContainerStatus(msgspec.Struct, frozen=True, kw_only=True):
     health: Health | None = None
     endpoints: dict[str, EndpointStatus] = {}
     ports: tuple[PublishedPort, ...] = ()
+    joined: dict[str, str] = {}
     sandbox_id: str = ""
     warnings: tuple[str, ...] = ()
+
+    def joined_last(self) -> dict[str, str]:
+        """``joined`` as it is when the present run has ended, or a start has failed."""
+        return {name: endpoint.network for name, endpoint in self.endpoints.items()} or self.joined
 
 
 class Container(Object, frozen=True, kw_only=True):

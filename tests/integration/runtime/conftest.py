@@ -15,11 +15,14 @@ from typing import Any
 
 import pytest
 
+from apiserver.admission.hostconfig import HostFacts, admit
 from controllers.containers import cgroups, specs
 from controllers.containers.exits import Exit, ExitWatcher
 from controllers.containers.runtime import Runtime, Started
 from controllers.layout import Layout
 from store.objects import Container, ContainerConfig, ContainerSpec, HostConfig, Meta
+
+FACTS = HostFacts.read(frozenset({"runc"}), "runc")
 
 
 class Stage:
@@ -48,12 +51,13 @@ class Stage:
 
     def container(self, *command: str, host: dict[str, Any] | None = None, **config: Any) -> Container:
         uid = secrets.token_hex(32)
+        admitted, _ = admit(HostConfig(**{"network_mode": "none", **(host or {})}), FACTS, (1, 41))
         self.containers.append(uid)
         return Container(
             meta=Meta(uid=uid, name=uid[:8]),
             spec=ContainerSpec(
                 config=ContainerConfig(hostname=uid[:12], **config),
-                host=HostConfig(**{"network_mode": "none", **(host or {})}),
+                host=admitted,
                 image_id="sha256:0",
                 path=command[0],
                 args=command[1:],
