@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from apiserver.admission.hostconfig import HostFacts
 from apiserver.config import Settings
+from apiserver.hostinfo import read_host
 from apiserver.release import VERSION
+from apiserver.reloading import reload_event
 from controllers.archive.helper import Archiver
 from controllers.containers.execs import ExecRegistry
 from controllers.containers.runtime import Runtime
@@ -81,8 +84,8 @@ class Engine:
         self._unwatch()
         await self.store.close()
 
-    def reload(self, settings: Settings) -> None:
-        """Take over those of new settings that need no restart: registries and labels."""
+    async def reload(self, settings: Settings) -> None:
+        """Take over those of new settings that need no restart, registries and labels, and tell of it."""
         self.puller.reach(mirrors=settings.registry_mirrors, insecure=settings.insecure_registries)
         self.settings = replace(
             self.settings,
@@ -91,6 +94,8 @@ class Engine:
             labels=settings.labels,
             log_level=settings.log_level,
         )
+        told = reload_event(self.settings, await asyncio.to_thread(read_host, settings.data_root))
+        await self.store.commit(lambda tx: tx.emit(told), durable=False)
 
     def _forget(self, change: Change[Container]) -> None:
         if change.after is None:

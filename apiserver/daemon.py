@@ -60,6 +60,7 @@ class _Daemon:
         self._server = Server(settings)
         self._metrics: MetricsServer | None = None
         self._engine: Engine | None = None
+        self._reloads: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         from apiserver import documentation
@@ -92,6 +93,8 @@ class _Daemon:
             log.info("stopping; containers stay as they are")
         finally:
             await self._server.shutdown()
+            for task in self._reloads:
+                task.cancel()
             if self._metrics is not None:
                 await self._metrics.stop()
             await engine.stop()
@@ -100,7 +103,7 @@ class _Daemon:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
-        loop.add_signal_handler(signal.SIGHUP, self._reload_settings)
+        loop.add_signal_handler(signal.SIGHUP, self._hung_up)
 
     async def _start_metrics(self) -> None:
         if not self._settings.metrics_address:
@@ -118,7 +121,12 @@ class _Daemon:
         if scripts := os.environ.get(greeting.VARIABLE):
             print(greeting.greeting(endpoints, scripts), flush=True)
 
-    def _reload_settings(self) -> None:
+    def _hung_up(self) -> None:
+        task = asyncio.ensure_future(self._reload_settings())
+        self._reloads.add(task)
+        task.add_done_callback(self._reloads.discard)
+
+    async def _reload_settings(self) -> None:
         notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         try:
             settings = self._reload()
@@ -128,7 +136,7 @@ class _Daemon:
         else:
             set_level(settings.log_level)
             if self._engine is not None:
-                self._engine.reload(settings)
+                await self._engine.reload(settings)
             log.info("settings read again: log level, certificates, registries and labels are as they say now")
         with contextlib.suppress(OSError):
             notify("READY=1")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from functools import partial
 
 from aiohttp import web
 
 from apiserver.composition import Engine
 from apiserver.dispatch import Call, Parameter, Route
+from apiserver.release import VERSION
 from apiserver.streams import ProgressWriter, stream
 from controllers.images import references
+from controllers.images.downloading import download, web_address
 from controllers.images.importing import import_tar
 from controllers.images.loading import load
 from controllers.images.registry import platforms
@@ -76,8 +79,9 @@ def _credentials(call: Call) -> Credentials | None:
     )
 
 
-def _body(call: Call) -> AsyncIterator[bytes]:
-    return call.request.content.iter_any()
+async def _body(call: Call) -> AsyncGenerator[bytes]:
+    async for chunk in call.request.content.iter_any():
+        yield chunk
 
 
 async def create(engine: Engine, call: Call) -> web.StreamResponse:
@@ -100,7 +104,7 @@ async def create(engine: Engine, call: Call) -> web.StreamResponse:
         return await progress.finish()
     source = query.text("fromSrc")
     if source != "-":
-        raise InvalidParameterError("only a tar in the request's body can be imported (fromSrc=-)")
+        source = web_address(source)
     target = references.join(query.text("repo"), query.text("tag")) if query.text("repo") else None
     if target is not None and target.digest:
         raise InvalidParameterError("cannot import digest reference")
@@ -108,16 +112,18 @@ async def create(engine: Engine, call: Call) -> web.StreamResponse:
     if wanted and platforms.parse(wanted).os != "linux":
         raise InvalidParameterError("operating system is not supported")
     progress = ProgressWriter(call)
+    body = _body(call) if source == "-" else download(source, progress, f"wharfinger/{VERSION}")
     try:
-        made = await import_tar(
-            engine.images,
-            _body(call),
-            target,
-            architecture=platforms.local().architecture,
-            changes=query.many("changes"),
-            message=query.text("message") or "Imported from -",
-            shown=references.join_shown(query.text("repo"), query.text("tag")) if target else "",
-        )
+        async with aclosing(body):
+            made = await import_tar(
+                engine.images,
+                body,
+                target,
+                architecture=platforms.local().architecture,
+                changes=query.many("changes"),
+                message=query.text("message") or f"Imported from {source}",
+                shown=references.join_shown(query.text("repo"), query.text("tag")) if target else "",
+            )
         await progress.line({"status": made.uid})
     except EngineError as error:
         await progress.fail(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import signal
@@ -11,11 +12,13 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.support.daemon import READY_WITHIN
+from tests.support.daemon import READY_WITHIN, Daemon
 from tests.support.engine import Engine
+from tests.support.peer import Peer
 from tests.support.tools import environment
 
 pytestmark = pytest.mark.host
@@ -158,12 +161,39 @@ def test_a_hangup_reads_the_settings_again(stopped_engine: Engine) -> None:
     until(lambda: "settings read again" in stopped_engine.log(), "reloaded")
     info = stopped_engine.request("GET", "/info").json()
     assert (info["Labels"], info["RegistryConfig"]["Mirrors"]) == (["a=b"], ["http://mirror:1/"])
+    (event,) = reloads(stopped_engine)
+    assert event["Actor"]["ID"] == info["ID"]
+    assert event["Actor"]["Attributes"]["labels"] == '["a=b"]'
     stopped_engine.request("GET", "/version")
     until(lambda: "GET /version 200" in stopped_engine.log(), "logged")
     file.write_text("{")
     os.kill(stopped_engine.pid, signal.SIGHUP)
     until(lambda: "settings stay as they are" in stopped_engine.log(), "refused")
     assert stopped_engine.request("GET", "/_ping").status == 200
+
+
+def reloads(daemon: Daemon) -> list[Any]:
+    """The events that told of reloads so far."""
+    until(lambda: b'"reload"' in daemon_events(daemon), "told")
+    return [json.loads(line) for line in daemon_events(daemon).splitlines()]
+
+
+def daemon_events(daemon: Daemon) -> bytes:
+    filters = "%7B%22type%22%3A%5B%22daemon%22%5D%7D"
+    return daemon.request("GET", f"/events?since=1&until={time.time():.9f}&filters={filters}").body
+
+
+def test_a_reload_is_told_as_dockerd_tells_it(engine: Engine, peer: Peer) -> None:
+    told = []
+    for daemon in (engine, peer):
+        os.kill(daemon.pid, signal.SIGHUP)
+        told.append(reloads(daemon)[-1])
+    ours, theirs = told
+    assert set(ours) == set(theirs)
+    shown, expected = ours["Actor"]["Attributes"], theirs["Actor"]["Attributes"]
+    assert set(shown) <= set(expected)
+    same = set(shown) - {"runtimes", "live-restore", "registry-mirrors", "insecure-registries"}
+    assert {name: shown[name] for name in same} == {name: expected[name] for name in same}
 
 
 def test_readiness_is_told_when_the_socket_answers(stopped_engine: Engine) -> None:
