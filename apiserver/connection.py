@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -64,8 +65,16 @@ class Admission:
 class Connection(web.RequestHandler):
     """aiohttp's protocol with the limits of one listener."""
 
-    def __init__(self, server: web.Server, admission: Admission, head_limit: int, **options: Any) -> None:
+    def __init__(
+        self,
+        server: web.Server,
+        admission: Admission,
+        head_limit: int,
+        instant: Callable[[bytes], bytes | None] | None,
+        **options: Any,
+    ) -> None:
         super().__init__(server, **options)
+        self._instant = instant
         self._admission = admission
         self._head_limit = head_limit
         self._head = HeadFollower()
@@ -121,6 +130,11 @@ class Connection(web.RequestHandler):
             # aiohttp's own call, by which a parser that was paused goes on with what it has.
             super().data_received(data)
             return
+        if self._idle() and self._instant is not None and (answer := self._instant(data)) is not None:
+            assert self.transport is not None
+            self.transport.write(answer)
+            self._rest()
+            return
         if not self._head.complete:
             own = self._head.feed(data)
             if self._head.complete:
@@ -141,6 +155,19 @@ class Connection(web.RequestHandler):
             data = body
         if data:
             super().data_received(data)
+
+    def _idle(self) -> bool:
+        """Whether the connection waits for a request, has answered all others, and the client reads."""
+        waiter = self._waiter
+        return waiter is not None and not waiter.done() and not self._head.size and not self._paused
+
+    def _rest(self) -> None:
+        """Has aiohttp's limit of keep-alive begin anew, as after an answer of its own."""
+        loop = asyncio.get_running_loop()
+        self._next_keepalive_close_time = loop.time() + self._keepalive_timeout
+        if self._keepalive_handle is None:
+            self._keepalive = True
+            self._keepalive_handle = loop.call_at(self._next_keepalive_close_time, self._process_keepalive)
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """A client may close its writing side and still read; one that is gone for good looks the same for a while."""

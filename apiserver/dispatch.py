@@ -40,13 +40,14 @@ class Parameter:
     required: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Route:
     """One operation.
 
     ``path`` has no version prefix; ``{id}`` matches one segment, ``{name:.*}`` what its expression says. ``operation``
     is the API's operationId. The rest describes it in our own document: ``request`` and ``response`` are struct types
     (or None), ``status`` the usual answer's code, ``produces`` its content type, ``since`` its API version.
+    ``instant`` gives the body of an answer (200, with ``produces`` and ``headers``) that is at hand at once, else None.
     """
 
     method: str
@@ -61,6 +62,8 @@ class Route:
     produces: str = "application/json"
     parameters: tuple[Parameter, ...] = ()
     delivered: bool = True
+    headers: Mapping[str, str] = field(default_factory=dict)
+    instant: Callable[[Mapping[str, str], Query], bytes | None] | None = None
 
     @cached_property
     def template(self) -> str:

@@ -12,6 +12,7 @@ from aiohttp import web
 from apiserver.config import Settings
 from apiserver.connection import Connection
 from apiserver.dispatch import Call, Route, Router
+from apiserver.instant import Instants
 from apiserver.middleware.access import log_request
 from apiserver.middleware.errors import respond
 from apiserver.middleware.metrics import Observation
@@ -33,6 +34,7 @@ class Frontend:
     def __init__(self, routes: Sequence[Route], settings: Settings) -> None:
         self._router = Router(routes)
         self._resolve_kept = lru_cache(1024)(self._resolve)
+        self.instant = Instants(self._resolve_kept).answer
         self._names = frozenset(
             name.lower() for name in (settings.host, settings.tls_host, socket.gethostname()) if name
         )
@@ -47,7 +49,7 @@ class Frontend:
                 response = self._failed(request, error)
             observation.code = response.status
             observation.streaming_since = getattr(request.protocol, "stream_began", None)
-            log_request(request, observation)
+            log_request(request.raw_path, observation)
             return response
 
     async def _answer(self, request: web.BaseRequest, observation: Observation) -> web.StreamResponse:

@@ -146,6 +146,7 @@ class Query:
 
     def __init__(self, raw: str) -> None:
         """``raw`` is the URL's part behind the ``?``; raises InvalidParameterError on a broken escape."""
+        self.raw = raw
         self._values: dict[str, list[str]] = {}
         for pair in raw.split("&") if raw else ():
             if pair:

@@ -36,6 +36,7 @@ class Server:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._handler: Handler | None = None
+        self._instant: Callable[[bytes], bytes | None] | None = None
         self._listeners: list[Listener] = []
         self._servers: list[asyncio.Server] = []
         self._manager: web.Server | None = None
@@ -50,7 +51,7 @@ class Server:
 
     @handler.setter
     def handler(self, handler: Handler) -> None:
-        self._handler = handler
+        self._handler, self._instant = handler, None
 
     @property
     def listeners(self) -> tuple[Listener, ...]:
@@ -64,7 +65,8 @@ class Server:
 
     def configure(self, routes: Sequence[Route]) -> None:
         """Answers these operations."""
-        self._handler = Frontend(routes, self.settings)
+        frontend = Frontend(routes, self.settings)
+        self._handler, self._instant = frontend, frontend.instant
 
     def listen(self) -> tuple[Listener, ...]:
         """Binds all sockets, or takes those that systemd hands over in place of the unix socket.
@@ -140,6 +142,8 @@ class Server:
                 manager,
                 admission,
                 settings.max_header_size,
+                # Strangers come by TCP, and have to be looked at.
+                None if tcp else self._answer_at_once,
                 loop=loop,
                 access_log=None,
                 keepalive_timeout=limits.keep_alive,
@@ -172,6 +176,9 @@ class Server:
         if self._draining:
             response.force_close()
         return response
+
+    def _answer_at_once(self, data: bytes) -> bytes | None:
+        return self._instant(data) if self._instant is not None and not self._draining else None
 
     def _close_listeners(self) -> None:
         for listener in self._listeners:

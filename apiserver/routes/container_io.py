@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from functools import partial
 
 from aiohttp import WSMsgType, web
@@ -50,6 +50,7 @@ def routes(engine: Engine) -> list[Route]:
             "ContainerLogs",
             summary="What a container has written, and what it will write.",
             produces=RAW,
+            instant=partial(_short_log, engine),
             parameters=(
                 Parameter("follow", "boolean", "Go on until the container ends."),
                 *_STREAMS,
@@ -83,28 +84,37 @@ def routes(engine: Engine) -> list[Route]:
 
 async def logs(engine: Engine, call: Call) -> web.StreamResponse:
     """``GET /containers/{id}/logs``: 400 without a stream, 501 for a log driver that cannot be read."""
-    stdout, stderr = call.query.flag("stdout"), call.query.flag("stderr")
+    short = _short_log(engine, call.path, call.query)
+    if short is not None:
+        return web.Response(body=short, headers={"Content-Type": RAW})
+    container, query = _log_query(engine, call.path, call.query)
+    return await _send(call, _pieces(engine, container, query), wait=query.follow)
+
+
+def _short_log(engine: Engine, path: Mapping[str, str], query: Query) -> bytes | None:
+    container, wanted = _log_query(engine, path, query)
+    return quick(engine.layout.log(container.uid), wanted)
+
+
+def _log_query(engine: Engine, path: Mapping[str, str], query: Query) -> tuple[Container, LogQuery]:
+    stdout, stderr = query.flag("stdout"), query.flag("stderr")
     if not (stdout or stderr):
         raise InvalidParameterError("Bad parameters: you must choose at least one stream")
-    container = lookup.container(engine.store, call.path["id"])
-    config = container.spec.config
-    query = LogQuery(
+    container = lookup.container(engine.store, path["id"])
+    wanted = LogQuery(
         stdout=stdout,
         stderr=stderr,
-        timestamps=call.query.flag("timestamps"),
-        details=_details(container) if call.query.flag("details") else None,
-        since=_moment(call.query, "since"),
-        until=_moment(call.query, "until"),
-        tail=_tail(call.query.text("tail")),
-        follow=call.query.flag("follow"),
-        multiplexed=not config.tty,
+        timestamps=query.flag("timestamps"),
+        details=_details(container) if query.flag("details") else None,
+        since=_moment(query, "since"),
+        until=_moment(query, "until"),
+        tail=_tail(query.text("tail")),
+        follow=query.flag("follow"),
+        multiplexed=not container.spec.config.tty,
     )
     if container.spec.host.log_config.type == "none":
         raise NotImplementedYetError("configured logging driver does not support reading")
-    short = quick(engine.layout.log(container.uid), query)
-    if short is not None:
-        return web.Response(body=short, headers={"Content-Type": RAW})
-    return await _send(call, _pieces(engine, container, query), wait=query.follow)
+    return container, wanted
 
 
 def _pieces(engine: Engine, container: Container, query: LogQuery) -> AsyncIterator[bytes]:

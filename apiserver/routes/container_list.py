@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import msgspec
@@ -12,7 +12,7 @@ from aiohttp import web
 
 from apiserver.composition import Engine
 from apiserver.dispatch import Call, Route
-from apiserver.queries import Filters
+from apiserver.queries import Filters, Query
 from apiserver.rendering import json_response
 from apiserver.routes import lookup
 from apiserver.routes.containers import sizes_of
@@ -46,19 +46,17 @@ def routes(engine: Engine) -> list[Route]:
             "ContainerList",
             summary="The containers, newest first; only the running ones unless all are asked for.",
             response=list[ContainerSummary],
+            instant=partial(_kept, engine),
         )
     ]
 
 
 async def list_containers(engine: Engine, call: Call) -> web.StreamResponse:
     """``GET /containers/json``; 400 for a filter that does not exist."""
-    asked = call.request.raw_path.partition("?")[2]
-    store, now = engine.store, time.time()
-    revisions = (store.containers.revision, store.images.revision, store.references.revision)
-    kept = engine.list_answers.get(asked)
-    if kept is not None and kept[0] == revisions and kept[1] <= now < kept[2]:
-        return json_response(kept[3])
-    chosen = _chosen(engine, call)
+    kept = _kept(engine, call.path, call.query)
+    if kept is not None:
+        return json_response(kept)
+    chosen, now = _chosen(engine, call), time.time()
     if call.query.flag("size"):
         # What is on the disk changes without the store.
         return json_response(await _with_sizes(engine, chosen, now))
@@ -66,9 +64,20 @@ async def list_containers(engine: Engine, call: Call) -> web.StreamResponse:
     until = min((views.status_text_until(container, now) for container in chosen), default=math.inf)
     if len(engine.list_answers) >= ANSWERS_KEPT:
         engine.list_answers.clear()
-    if len(asked) <= QUERY_KEPT:
-        engine.list_answers[asked] = (revisions, now, until, body)
+    if len(call.query.raw) <= QUERY_KEPT:
+        engine.list_answers[call.query.raw] = (_revisions(engine), now, until, body)
     return json_response(body)
+
+
+def _kept(engine: Engine, path: Mapping[str, str], query: Query) -> bytes | None:
+    del path
+    kept = engine.list_answers.get(query.raw)
+    return kept[3] if kept is not None and kept[0] == _revisions(engine) and kept[1] <= time.time() < kept[2] else None
+
+
+def _revisions(engine: Engine) -> object:
+    store = engine.store
+    return store.containers.revision, store.images.revision, store.references.revision
 
 
 def _chosen(engine: Engine, call: Call) -> list[Container]:

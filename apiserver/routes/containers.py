@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import secrets
+from collections.abc import Mapping
 from functools import partial
 
 from aiohttp import web
@@ -16,6 +17,7 @@ from apiserver.admission import hostconfig
 from apiserver.admission.mounts import mount_points
 from apiserver.composition import Engine
 from apiserver.dispatch import Call, Route
+from apiserver.queries import Query
 from apiserver.rendering import json_response
 from apiserver.routes import lookup
 from apiserver.wire import container_views as views
@@ -50,6 +52,7 @@ def routes(engine: Engine) -> list[Route]:
             "ContainerInspect",
             summary="Everything there is to know about one container.",
             response=ContainerInspect,
+            instant=partial(_kept, engine),
         ),
     ]
 
@@ -222,20 +225,29 @@ async def _insert(engine: Engine, container: Container, volumes: list[Volume], n
 
 async def inspect(engine: Engine, call: Call) -> web.StreamResponse:
     """``GET /containers/{id}/json``."""
+    kept = _kept(engine, call.path, call.query)
+    if kept is not None:
+        return json_response(kept)
     container = lookup.container(engine.store, call.path["id"])
     sizes = await sizes_of(engine, container) if call.query.flag("size") else None
     running = engine.execs.of(container.uid) or None
-    key = (container.meta.resource_version, tuple(running or ()))
-    if sizes is None:
-        cached = engine.inspect_cache.get(container.uid)
-        if cached is not None and cached[0] == key:
-            return web.Response(body=cached[1], content_type="application/json")
     image = engine.store.images.get(container.spec.image_id)
     lowers = [str(path) for path in engine.images.lowers(image)] if image else []
     response = json_response(views.inspect(container, engine.layout, lowers, running, sizes))
     if sizes is None and isinstance(response.body, bytes):
-        engine.inspect_cache[container.uid] = (key, response.body)
+        engine.inspect_cache[container.uid] = (_state(engine, container), response.body)
     return response
+
+
+def _kept(engine: Engine, path: Mapping[str, str], query: Query) -> bytes | None:
+    container = lookup.container(engine.store, path["id"])
+    cached = engine.inspect_cache.get(container.uid)
+    current = cached is not None and cached[0] == _state(engine, container) and not query.flag("size")
+    return cached[1] if cached is not None and current else None
+
+
+def _state(engine: Engine, container: Container) -> object:
+    return container.meta.resource_version, tuple(engine.execs.of(container.uid))
 
 
 async def sizes_of(engine: Engine, container: Container) -> tuple[int, int]:

@@ -22,14 +22,27 @@ from apiserver.wire.versions import CURRENT, MINIMUM, has, text
 from controllers.containers.runtime import RuntimeInfo
 
 INDEX_SERVER = "https://index.docker.io/v1/"
-_PING_HEADERS = {"Cache-Control": "no-cache, no-store, must-revalidate", "Pragma": "no-cache"}
+_PING_HEADERS = {
+    "Cache-Control": "no-cache, no-store, must-revalidate",
+    "Pragma": "no-cache",
+    "Content-Type": "text/plain; charset=utf-8",
+}
 
 
 def routes(engine: Engine) -> list[Route]:
     """The operations of this module."""
     about = About(engine)
     return [
-        Route("GET", "/_ping", ping, "SystemPing", summary="Whether the engine is there.", produces="text/plain"),
+        Route(
+            "GET",
+            "/_ping",
+            ping,
+            "SystemPing",
+            summary="Whether the engine is there.",
+            produces="text/plain",
+            headers=_PING_HEADERS,
+            instant=lambda path, query: b"OK",
+        ),
         Route(
             "HEAD",
             "/_ping",
@@ -60,8 +73,8 @@ def routes(engine: Engine) -> list[Route]:
 
 async def ping(call: Call) -> web.StreamResponse:
     """``GET`` and ``HEAD /_ping``: 200; what a client wants to know is in the headers."""
-    body = None if call.request.method == "HEAD" else "OK"
-    return web.Response(text=body, content_type="text/plain", charset="utf-8", headers=_PING_HEADERS)
+    body = None if call.request.method == "HEAD" else b"OK"
+    return web.Response(body=body, headers=_PING_HEADERS)
 
 
 class About:

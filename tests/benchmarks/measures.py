@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import os
 import statistics
 import time
@@ -11,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.support.audit import Auditor
-from tests.support.daemon import _Connection
 from tests.support.engine import Engine
 
 MIB = 1024 * 1024
@@ -76,8 +74,7 @@ class Client:
     """A connection that is kept, so that what is timed is the engine."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._connection: http.client.HTTPConnection = _Connection(engine.socket_path, 120)
+        self._connection = engine.connection(120)
 
     def call(self, method: str, path: str, body: bytes | None = None) -> bytes:
         """One request that has to succeed."""

@@ -249,13 +249,17 @@ class Daemon(ABC):
         if body is not None and not isinstance(body, bytes):
             body = json.dumps(body).encode()
             sent.setdefault("Content-Type", "application/json")
-        connection = _Connection(self.socket_path, timeout)
+        connection = self.connection(timeout)
         try:
             connection.request(method, path, body, sent)
             response = connection.getresponse()
             return Answer(response.status, {k.lower(): v for k, v in response.headers.items()}, response.read())
         finally:
             connection.close()
+
+    def connection(self, timeout: float = 60) -> http.client.HTTPConnection:
+        """A connection of one's own, for several requests."""
+        return _Connection(self.socket_path, timeout)
 
     def log(self) -> str:
         """All that the daemon has written to its standard output and error."""

@@ -217,3 +217,26 @@ def _meant(daemon: Engine | Peer, version: str) -> list[Any]:
         daemon.request("GET", f"/v{version}/images/json?filter=none-such").json() == [],
         [running in (network["Containers"] or {}) for network in networks if network["Name"] == "host"],
     ]
+
+
+@pytest.mark.parametrize(
+    "path", ["_ping", "containers/json?all=1", "containers/at-hand/json", "containers/at-hand/logs?stdout=1&tail=2"]
+)
+def test_an_answer_at_hand_is_the_one_of_the_long_way(engine: Engine, path: str) -> None:
+    engine.run("--name", "at-hand", "busybox", "sh", "-c", "for n in 1 2 3 4 5; do echo $n; done")
+    connection = engine.connection()
+
+    def ask(**headers: str) -> tuple[int, dict[str, str], bytes]:
+        connection.request("GET", f"/v1.41/{path}", headers=headers)
+        response = connection.getresponse()
+        return (
+            response.status,
+            {name: value for name, value in response.getheaders() if name != "Date"},
+            response.read(),
+        )
+
+    long = {"X-The-Long-Way": "please"}
+    ask(**long)
+    # A second may go by between two answers, and a list says how old things are.
+    assert any(ask() == ask(**long) for _ in range(5))
+    connection.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,9 +17,10 @@ from aiohttp import web
 from apiserver import streams
 from apiserver.config import Limits, Settings
 from apiserver.dispatch import Call, Route
+from apiserver.queries import Query
 from apiserver.rendering import json_response
 from apiserver.server import Server
-from store.errors import ConflictError, NotModifiedError
+from store.errors import ConflictError, NotFoundError, NotModifiedError
 
 
 class Body(msgspec.Struct, kw_only=True, rename="pascal"):
@@ -108,7 +109,19 @@ async def talk(call: Call) -> web.StreamResponse:
     return socket
 
 
+async def later(call: Call) -> web.StreamResponse:
+    return web.Response(body=b"the long way", headers={"Content-Type": "text/plain"})
+
+
+def at_once(path: Mapping[str, str], query: Query) -> bytes | None:
+    """``none`` does not exist, ``slow`` is not at hand."""
+    if path["id"] == "none":
+        raise NotFoundError("no such thing")
+    return None if path["id"] == "slow" else f"at once {query.text('q')}".encode()
+
+
 ROUTES = [
+    Route("GET", "/at-once/{id}", later, "AtOnce", produces="text/plain", headers={"X-Own": "1"}, instant=at_once),
     Route("GET", "/talk", talk, "Talk"),
     Route("GET", "/things/{id}", show, "Show"),
     Route("GET", "/things/json", refuse, "List"),
