@@ -268,6 +268,11 @@ def parse_link(body: bytes) -> Link:
     )
 
 
+def link_is_up(body: bytes) -> bool:
+    """Whether the link in the body of an RTM_NEWLINK or RTM_DELLINK message is up."""
+    return bool(_LINK.unpack_from(body)[3] & INTERFACE_UP)
+
+
 def parse_address(body: bytes) -> Address | None:
     """The address in the body of an RTM_NEWADDR or RTM_DELADDR message; None unless IPv4."""
     family, prefix_length, _, _, index = _ADDRESS.unpack_from(body)

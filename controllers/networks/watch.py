@@ -82,7 +82,7 @@ class Watcher:
 
     def _route_message(self, kind: int, namespace: int, body: bytes) -> None:
         if namespace >= 0:
-            if kind in _LOSSES or (kind == netlink.NEW_LINK and not netlink.parse_link(body).up):
+            if kind in _LOSSES or (kind == netlink.NEW_LINK and not netlink.link_is_up(body)):
                 self._container(self._host.owner_of_namespace(namespace))
         elif kind in (netlink.NEW_LINK, netlink.DELETE_LINK):
             link = netlink.parse_link(body)
@@ -94,7 +94,8 @@ class Watcher:
             elif owner is not None and not (link.up and link.master and kind == netlink.NEW_LINK):
                 # Mostly its bridge is gone, and comes back with all its ports.
                 self._container(owner, after=0.25)
-            elif owner is None:
+            elif owner is None and not (link.up and kind == netlink.NEW_LINK):
+                # One that is up tells of each port that comes and goes; its addresses and routes tell for themselves.
                 self._changed_bridge(link.name)
         elif kind == netlink.DELETE_ADDRESS:
             if (address := netlink.parse_address(body)) is not None:
