@@ -11,16 +11,12 @@ from msgspec.structs import replace
 
 from apiserver.admission.older import as_meant
 from store.errors import ForbiddenError, InvalidParameterError
+from store.objects import log_options
 from store.objects.containers import HostConfig, LogConfig, PortBinding, RestartPolicy
 
 MIB = 1024 * 1024
 MINIMUM_MEMORY = 6 * MIB
 DEFAULT_SHM_SIZE = 64 * MIB
-LOG_OPTIONS = {
-    "json-file": {"max-file", "max-size", "compress", "labels", "labels-regex", "env", "env-regex", "tag"},
-    "local": {"max-file", "max-size", "compress"},
-    "none": set[str](),
-}
 MASKED_PATHS = [
     "/proc/asound",
     "/proc/acpi",
@@ -308,20 +304,8 @@ def _check_restart(host: HostConfig) -> None:
 
 
 def _log_config(log: LogConfig) -> LogConfig:
-    kind = log.type or "json-file"
-    if kind not in LOG_OPTIONS:
-        raise InvalidParameterError(f'error looking up logging plugin {kind}: plugin "{kind}" not found')
-    options = dict(log.config or {})
-    for option, value in options.items():
-        if option in ("mode", "max-buffer-size"):
-            continue
-        if option not in LOG_OPTIONS[kind]:
-            raise InvalidParameterError(f"unknown log opt '{option}' for {kind} log driver")
-        if option == "max-size" and not re.fullmatch(r"\d+(\.\d+)?\s*[kmgtKMGT]?i?[bB]?", value):
-            raise InvalidParameterError(f"invalid size: '{value}'")
-        if option == "max-file" and (not value.isdecimal() or int(value) < 1):
-            raise InvalidParameterError("max-file cannot be less than 1")
-    return LogConfig(type=kind, config=options)
+    log_options.check(log)
+    return LogConfig(type=log.type or log_options.DEFAULT_DRIVER, config=dict(log.config or {}))
 
 
 def check_port(text: str) -> None:

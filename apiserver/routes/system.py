@@ -9,7 +9,6 @@ import time
 
 from aiohttp import web
 
-from apiserver.admission.hostconfig import LOG_OPTIONS
 from apiserver.composition import Engine
 from apiserver.config import Settings, is_loopback
 from apiserver.dispatch import Call, Route
@@ -20,6 +19,7 @@ from apiserver.timestamps import rfc3339
 from apiserver.wire import system as wire
 from apiserver.wire.versions import CURRENT, MINIMUM, has, text
 from controllers.containers.runtime import RuntimeInfo
+from store.objects.log_options import LOG_OPTIONS
 
 INDEX_SERVER = "https://index.docker.io/v1/"
 _PING_HEADERS = {

@@ -189,7 +189,7 @@ def inspect(
     uid = container.uid
     directory = layout.container(uid)
     ever = container.status.starts != 0
-    log = container.spec.host.log_config.type != "none"
+    log = container.spec.host.log_config.type == "json-file"
     return wire.ContainerInspect(
         id=uid,
         created=rfc3339(container.meta.created_at),

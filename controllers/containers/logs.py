@@ -2,8 +2,7 @@
 
 A line is ``TIME STREAM TAG CONTENT``: the time in RFC 3339 with nine decimals and a zone, the stream ``stdout`` or
 ``stderr``, the tag ``F`` for a whole line and ``P`` for a part of one that goes on or has no newline. Docker shows
-parts without a newline between them. Rotated files are ``log.1`` (the newest) and so on; conmon opens the new one when
-told.
+parts without a newline between them. Which files there are, ``log_files`` says.
 """
 
 from __future__ import annotations
@@ -14,7 +13,9 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from controllers.containers.log_files import LogFile, after, first, open_all
 from controllers.containers.log_lines import Batch, Renderer
+from controllers.containers.waiting import undisturbed
 
 _CHUNK = 1024 * 1024
 _BLOCK = 16 * 1024
@@ -42,44 +43,20 @@ class LogQuery:
         return Renderer(self.stdout, self.stderr, self.timestamps, self.details, self.multiplexed)
 
 
-@dataclass(frozen=True)
-class _Part:
-    """One file of a log, open, and how much of it there was then (whole lines only)."""
-
-    descriptor: int
-    size: int
-
-    def is_at(self, path: Path) -> bool:
-        """Whether this is the file that a path leads to."""
-        try:
-            return os.path.samestat(os.stat(path), os.fstat(self.descriptor))
-        except FileNotFoundError:
-            return False
-
-
-def files(path: Path) -> list[Path]:
-    """The log's files that exist, the oldest first."""
-    found, number = [path] if path.exists() else [], 1
-    while (rotated := path.with_name(f"{path.name}.{number}")).exists():
-        found.append(rotated)
-        number += 1
-    return found[::-1]
-
-
 def read(path: Path, query: LogQuery) -> Iterator[bytes]:
     """The log as it is, in pieces ready to send. Blocking: run the iteration in a thread.
 
     Multiplexed pieces hold one frame a line, as clients that take frames for lines expect.
     """
-    parts = _open_parts(path)
+    files = open_all(path)
     try:
         render = query.renderer()
-        yield from _render_parts(parts, query, render)
+        yield from _render_files(files, query, render)
         if rest := render.rest():
             yield rest
     finally:
-        for part in parts:
-            os.close(part.descriptor)
+        for file in files:
+            file.close()
 
 
 def quick(path: Path, query: LogQuery) -> bytes | None:
@@ -109,22 +86,22 @@ def quick(path: Path, query: LogQuery) -> bytes | None:
 
 async def in_thread(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
     """The pieces, each made in a thread when it is asked for."""
-    while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+    while (piece := await undisturbed(next, pieces, None)) is not None:
         yield piece
 
 
 async def follow(path: Path, query: LogQuery, ended: Callable[[], bool]) -> AsyncIterator[bytes]:
     """The log as it is, then what is added, until ``ended()`` says that nothing more comes (and all was read).
 
-    Survives rotation: the renamed file is read to its end before the new one.
+    Survives rotation: each file is read to its end before the next one.
     """
     render = query.renderer()
-    parts = _open_parts(path)
-    current = parts.pop() if parts and parts[-1].is_at(path) else None
+    files = open_all(path)
+    current = files.pop() if files else None
     follower = _Follower(path, current, render, (query.since, query.until))
     try:
-        if query.tail != 0:
-            async for piece in in_thread(_render_parts([*parts, current] if current else parts, query, render)):
+        if query.tail != 0 and current is not None:
+            async for piece in in_thread(_render_files([*files, current], query, render)):
                 yield piece
         async for piece in follower.run(ended):
             yield piece
@@ -132,47 +109,20 @@ async def follow(path: Path, query: LogQuery, ended: Callable[[], bool]) -> Asyn
             yield rest
     finally:
         follower.close()
-        for part in parts:
-            os.close(part.descriptor)
+        for file in files:
+            file.close()
 
 
-def _open_parts(path: Path) -> list[_Part]:
-    parts: dict[int, _Part] = {}
-    for place in files(path):
-        try:
-            descriptor = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            continue
-        info = os.fstat(descriptor)
-        # A rotation between the listing and here shows one file under two names.
-        if info.st_ino in parts:
-            os.close(descriptor)
-            continue
-        parts[info.st_ino] = _Part(descriptor, _whole(descriptor, info.st_size))
-    return list(parts.values())
-
-
-def _whole(descriptor: int, size: int) -> int:
-    """How much of the first ``size`` bytes is whole lines."""
-    begin = size
-    while begin:
-        end, begin = begin, max(0, begin - _BLOCK)
-        found = os.pread(descriptor, end - begin, begin).rfind(b"\n")
-        if found >= 0:
-            return begin + found + 1
-    return 0
-
-
-def _render_parts(parts: list[_Part], query: LogQuery, render: Renderer) -> Iterator[bytes]:
+def _render_files(files: list[LogFile], query: LogQuery, render: Renderer) -> Iterator[bytes]:
     if query.tail >= 0:
-        yield from _tail(parts, query, render)
+        yield from _tail(files, query, render)
         return
-    for part in parts:
-        if query.since and os.fstat(part.descriptor).st_mtime_ns < query.since:
+    for file in files:
+        if query.since and file.changed_at < query.since:
             continue
-        position, rest = 0, b""
-        while position < part.size:
-            chunk = os.pread(part.descriptor, min(_CHUNK, part.size - position), position)
+        position, rest, size = 0, b"", file.size
+        while position < size:
+            chunk = os.pread(file.descriptor, min(_CHUNK, size - position), position)
             if not chunk:
                 break
             position += len(chunk)
@@ -186,13 +136,14 @@ def _render_parts(parts: list[_Part], query: LogQuery, render: Renderer) -> Iter
                 return
 
 
-def _tail(parts: list[_Part], query: LogQuery, render: Renderer) -> Iterator[bytes]:
+def _tail(files: list[LogFile], query: LogQuery, render: Renderer) -> Iterator[bytes]:
     wanted, texts = query.tail, []
-    newest = next((part for part in reversed(parts) if part.size), None)
-    for part in reversed(parts):
+    newest = True
+    for file in reversed(files):
         if wanted <= 0:
             break
-        text, counted = _last_lines(part, wanted, query, render, part is newest)
+        text, counted = _last_lines(file, wanted, query, render, newest)
+        newest = newest and not text
         texts.append(text)
         wanted -= counted
     for text in reversed(texts):
@@ -201,17 +152,17 @@ def _tail(parts: list[_Part], query: LogQuery, render: Renderer) -> Iterator[byt
             yield batch.data
 
 
-def _last_lines(part: _Part, wanted: int, query: LogQuery, render: Renderer, newest: bool) -> tuple[bytes, int]:
+def _last_lines(file: LogFile, wanted: int, query: LogQuery, render: Renderer, newest: bool) -> tuple[bytes, int]:
     """The end of a file that holds the last ``wanted`` lines that the query selects, and how many there were.
 
     What the ``newest`` file ends with counts as a line even when the container never ended it.
     """
-    position = part.size
+    position = file.size
     text = b""
     while position:
         size = min(max(_BLOCK, len(text)), _CHUNK, position)
         position -= size
-        text = os.pread(part.descriptor, size, position) + text
+        text = os.pread(file.descriptor, size, position) + text
         begin = text.find(b"\n") + 1 if position else 0
         lines = text[begin:].split(b"\n")[:-1]
         if len(lines) <= wanted and position:
@@ -230,10 +181,11 @@ def _last_lines(part: _Part, wanted: int, query: LogQuery, render: Renderer, new
 class _Follower:
     """Reads what is added to a file, and to the one that takes its place."""
 
-    def __init__(self, path: Path, part: _Part | None, render: Renderer, limits: tuple[int, int]) -> None:
+    def __init__(self, path: Path, file: LogFile | None, render: Renderer, limits: tuple[int, int]) -> None:
         self._path = path
-        self._source = part.descriptor if part else None
-        self._position = part.size if part else 0
+        self._file = file
+        self._position = file.size if file else 0
+        self._next: LogFile | None = None
         self._render = render
         self._limits = limits
         self._rest = b""
@@ -250,19 +202,19 @@ class _Follower:
                 return
             if batch.more:
                 pause = 0.005
-            elif not self._rotated():
+            elif self._moved_on():
+                if self._file is not None:
+                    await undisturbed(self._file.unpack)
+            else:
                 if last:
                     return
                 await asyncio.sleep(pause)
                 pause = min(pause * 1.5, _POLL)
 
     def _more(self) -> Batch:
-        if self._source is None:
-            try:
-                self._source = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-            except FileNotFoundError:
-                return Batch(b"", beyond=False, more=False)
-        chunk = os.pread(self._source, _CHUNK, self._position)
+        if self._file is None:
+            return Batch(b"", beyond=False, more=False)
+        chunk = os.pread(self._file.descriptor, _CHUNK, self._position)
         if not chunk:
             return Batch(b"", beyond=False, more=False)
         self._position += len(chunk)
@@ -271,24 +223,23 @@ class _Follower:
         self._rest = chunk[end:]
         return self._render.lines(chunk[:end], *self._limits)
 
-    def _rotated(self) -> bool:
-        if self._source is None:
-            return False
-        try:
-            current = os.stat(self._path)
-        except FileNotFoundError:
-            return False
-        ours = os.fstat(self._source)
-        if not os.path.samestat(current, ours):
-            os.close(self._source)
-            self._source, self._position, self._rest = None, 0, b""
+    def _moved_on(self) -> bool:
+        """At the end of what there is: whether there may be more at once, in this file or the next."""
+        if self._file is None:
+            self._file = first(self._path)
+            return self._file is not None
+        if self._next is not None:
+            # This one has been read once more since it was seen to be full.
+            self._file.close()
+            self._file, self._next, self._position, self._rest = self._next, None, 0, b""
             return True
-        if ours.st_size < self._position:
-            self._position, self._rest = ours.st_size, b""
-        return False
+        self._next = after(self._path, self._file)
+        if self._next is None and (size := os.fstat(self._file.descriptor).st_size) < self._position:
+            self._position, self._rest = size, b""
+        return self._next is not None
 
     def close(self) -> None:
-        """Let go of the file."""
-        if self._source is not None:
-            os.close(self._source)
-            self._source = None
+        """Let go of the files."""
+        for file in (self._file, self._next):
+            if file is not None:
+                file.close()

@@ -18,6 +18,7 @@ from controllers.containers.events import event
 from controllers.containers.execs import ExecRegistry
 from controllers.containers.exits import Exit, ExitWatcher
 from controllers.containers.health import HealthMonitor
+from controllers.containers.log_rotation import LogRotator
 from controllers.containers.parts import Parts
 from controllers.containers.reconcile import ContainerReconciler
 from controllers.containers.rootfs import RootFilesystems
@@ -70,6 +71,7 @@ class ContainerService:
         self._reconciler = ContainerReconciler(self._parts, self._starter, self._ender)
         self._watch = MonitorWatch(store, self._ended)
         self._health = HealthMonitor(store, execs)
+        self._logs = LogRotator(layout, store)
         self.controller = Controller(
             "containers", self._reconciler.reconcile, workers=WORKERS, keys=self._keys, timeout=TIMEOUT
         )
@@ -90,9 +92,11 @@ class ContainerService:
         await self._parts.exits.start()
         self._watch.start()
         self._health.start()
+        self._logs.start()
 
     async def stop(self) -> None:
         """Watch no longer. Containers run on."""
+        await self._logs.stop()
         await self._health.stop()
         self._watch.stop()
         await self._parts.exits.stop()

@@ -1,8 +1,12 @@
-"""Waiting for descriptors on the event loop."""
+"""Waiting for descriptors and for threads on the event loop."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 def settle(future: asyncio.Future[None]) -> None:
@@ -31,3 +35,13 @@ async def writable(descriptor: int) -> None:
         await ready
     finally:
         loop.remove_writer(descriptor)
+
+
+async def undisturbed(work: Callable[..., T], *arguments: Any) -> T:
+    """Work in a thread; who is cancelled waits for its end all the same, for it holds what would be let go next."""
+    working = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
+    try:
+        return await asyncio.shield(working)
+    finally:
+        if not working.done():
+            await asyncio.wait({working})

@@ -44,8 +44,8 @@ ROUTES: dict[str, tuple[str, ...]] = {
     "volume.populate": ("container.create",),
 }
 """The operations that reach points which are not named after one, by the points' beginning."""
-ELSEWHERE = ("adoption.", "image.pull.")
-"""Points on other ways: the daemon's own start (test_start.py) and registries (the images' tests)."""
+ELSEWHERE = ("adoption.", "image.pull.", "log.")
+"""Points on other ways: the daemon's own start (test_start.py), registries (the images' tests) and logs (theirs)."""
 
 
 def points() -> list[str]:
