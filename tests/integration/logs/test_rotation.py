@@ -1,4 +1,4 @@
-"""``--log-opt max-size`` and ``max-file``: logs begin new files while their containers run, whatever the daemon does."""
+"""``--log-opt max-size``, ``max-file``: logs begin new files while their containers run, whatever the daemon does."""
 
 from __future__ import annotations
 

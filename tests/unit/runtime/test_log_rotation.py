@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controllers.containers.log_files import begin_anew, compress, full
+from controllers.containers import log_files
+from controllers.containers.log_files import LogFile, begin_anew, compress, full
 from controllers.containers.logs import LogQuery, follow, read
 from store.objects.log_options import Rotation
 
@@ -71,6 +72,7 @@ def test_the_newest_files_are_kept_and_read_in_order(steps: list[str], files: in
                 begin_anew(path, limits)
                 if step == "late":
                     # Written after the file has lost its name, and before conmon has heard of it.
+                    compress(path)
                     kept[-1].append(monitor.number)
                     monitor.write()
                     lost = [] if files == 1 else kept[-1]
@@ -183,3 +185,25 @@ async def test_followers_see_each_line_once_while_files_come_and_go(tmp_path: Pa
         await asyncio.sleep(0.005)
     for follower in followers:
         assert await follower.finish() == list(range(monitor.number))
+
+
+async def test_what_is_written_just_before_a_new_file_is_begun_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monitor = Monitor(tmp_path / "log")
+    monitor.write(3)
+    real = log_files.after
+
+    def at_the_worst_moment(path: Path, file: LogFile) -> LogFile | None:
+        if monitor.number < 100:
+            # The follower has just read all there was.
+            monitor.write(2)
+            begin_anew(path, Rotation(1, 1000))
+            monitor.reopen()
+            monitor.write(1)
+        return real(path, file)
+
+    monkeypatch.setattr("controllers.containers.logs.after", at_the_worst_moment)
+    follower = Follower(monitor.path)
+    await follower.has_seen(100)
+    assert await follower.finish() == list(range(monitor.number))
