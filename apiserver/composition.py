@@ -7,12 +7,14 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from apiserver.admission import life
 from apiserver.admission.hostconfig import HostFacts
 from apiserver.config import Settings
 from apiserver.hostinfo import read_host
 from apiserver.release import VERSION
 from apiserver.reloading import reload_event
 from controllers.archive.helper import Archiver
+from controllers.containers import boots
 from controllers.containers.execs import ExecRegistry
 from controllers.containers.runtime import Runtime
 from controllers.containers.service import ContainerService
@@ -60,6 +62,7 @@ class Engine:
         """Take stock of the host and adopt what runs; then let the loops run."""
         self._unwatch = self.store.on_change(Container, self._forget)
         observe(self.store)
+        await asyncio.to_thread(boots.forget_earlier, self.layout)
         await self.archiver.start()
         await self.runtime.probe()
         await self.execs.start_supervisor()
@@ -73,9 +76,12 @@ class Engine:
         self.containers.join(self.manager)
         await self.manager.start()
 
-    async def stop(self) -> None:
-        """Stop the loops and let go of everything; containers run on."""
+    async def stop(self, *, machine_stops: bool = False) -> None:
+        """Stop the loops and let go of everything; containers run on, unless the machine stops."""
         await self.manager.stop()
+        if machine_stops:
+            running = [container for container in self.store.containers if container.running]
+            await self.containers.rest({each.uid: life.last_stop(each) for each in running})
         await self.containers.stop()
         await self.networks.stop()
         await self.remover.stop()

@@ -17,9 +17,9 @@ from apiserver import greeting
 from apiserver.config import ConfigError, Settings
 from apiserver.dataroot import DataRootLock, PidFile
 from apiserver.logs import set_level
-from apiserver.notify import notify
 from apiserver.preflight import problems
 from apiserver.server import Server
+from apiserver.systemd import machine_stops, notify
 
 if TYPE_CHECKING:
     from apiserver.composition import Engine
@@ -70,6 +70,7 @@ class _Daemon:
         from store.errors import EngineError
 
         begun = time.monotonic()
+        last = False
         self._handle_signals()
         try:
             self._engine = engine = await assemble(self._settings)
@@ -90,14 +91,15 @@ class _Daemon:
             self._ready(time.monotonic() - begun)
             await self._stop.wait()
             notify("STOPPING=1")
-            log.info("stopping; containers stay as they are")
+            last = await machine_stops()
+            log.info("stopping; containers %s", "end with the machine" if last else "stay as they are")
         finally:
             await self._server.shutdown()
             for task in self._reloads:
                 task.cancel()
             if self._metrics is not None:
                 await self._metrics.stop()
-            await engine.stop()
+            await engine.stop(machine_stops=last)
 
     def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()

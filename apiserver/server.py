@@ -14,8 +14,8 @@ from apiserver.connection import Admission, Connection
 from apiserver.dispatch import Route
 from apiserver.frontend import Frontend
 from apiserver.listeners import BACKLOG, Listener, adopt, bind, tls_context
-from apiserver.notify import activated_sockets
 from apiserver.request import Request
+from apiserver.systemd import activated_sockets
 from apiserver.tls import TlsProtocol
 
 log = logging.getLogger(__name__)

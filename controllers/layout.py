@@ -75,9 +75,19 @@ class Layout:
         """The log in conmon's k8s-file format."""
         return self.container(uid) / "log"
 
+    @property
+    def boot_note(self) -> Path:
+        """The machine's boot in which the engine last took stock."""
+        return self.exec_root / "boot"
+
+    @property
+    def bundles(self) -> Path:
+        """One directory for each container that runs."""
+        return self.exec_root / "bundles"
+
     def bundle(self, uid: str) -> Path:
         """The OCI bundle: ``config.json`` and run-time files, gone after a reboot."""
-        return self.exec_root / "bundles" / uid
+        return self.bundles / uid
 
     @property
     def exits(self) -> Path:

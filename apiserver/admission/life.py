@@ -19,6 +19,8 @@ from store.objects import Container, ContainerSpec, HostConfig
 from store.objects.containers import StopRequest
 
 DEFAULT_GRACE = 10
+LONGEST_LAST_GRACE = 60
+"""Seconds; systemd kills a service that takes longer than the unit's TimeoutStopSec, the containers' state untold."""
 PRUNE_FILTERS = frozenset({"until", "label", "label!"})
 KILL = StopRequest(signal=int(signal.SIGKILL), timeout=-1)
 """A kill as a stop request: nothing comes after it."""
@@ -73,6 +75,12 @@ def stop_request(container: Container, grace: int | None) -> StopRequest:
     if grace is None:
         grace = DEFAULT_GRACE if config.stop_timeout is None else config.stop_timeout
     return StopRequest(signal=signal_number(config.stop_signal or "SIGTERM"), timeout=grace)
+
+
+def last_stop(container: Container) -> StopRequest:
+    """How to stop a container when the machine stops, which does not wait for ever."""
+    stop = stop_request(container, None)
+    return replace(stop, timeout=LONGEST_LAST_GRACE if stop.timeout < 0 else min(stop.timeout, LONGEST_LAST_GRACE))
 
 
 def kill_signal(text: str) -> int:

@@ -66,7 +66,6 @@ def unpack(request: Request, source: int, recorded: int = -1) -> Request:
             extractor = Extractor(stream, rules, top, recorder)
             extractor.run()
             recorder.close()
-            os.fsync(sink.fileno())
     return {
         "size_bytes": extractor.size,
         "entries": extractor.entries,

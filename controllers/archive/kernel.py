@@ -43,6 +43,28 @@ def _check(result: int, what: str | bytes) -> int:
     return result
 
 
+def sync_file_system(path: str | os.PathLike[str]) -> None:
+    """Have all that was written to the file system of ``path`` so far be on the disk (syncfs(2)).
+
+    Raises:
+        OSError: something could not be written.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        _check(_libc.syncfs(descriptor), os.fspath(path))
+    finally:
+        os.close(descriptor)
+
+
+def sync_directory(path: str | os.PathLike[str]) -> None:
+    """Have a directory's own entries be on the disk. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def private_mount_namespace() -> None:
     """Give this process a mount namespace of its own, from which nothing gets back."""
     _check(_libc.unshare(CLONE_NEWNS), "unshare")

@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from functools import partial
 from pathlib import Path
 
 from msgspec.structs import replace
 
-from controllers.containers import mounting
+from controllers.containers import boots, mounting
 from controllers.containers.desired import Step, desired
 from controllers.containers.ending import REMOVED, delete_run
 from controllers.containers.parts import Parts
 from controllers.containers.reconcile import ContainerReconciler
-from controllers.containers.restart import revives
+from controllers.containers.restart import revives, settled_by_boot
 from store.crashpoints import crashpoint
 from store.errors import EngineError
 from store.objects import Container
@@ -38,7 +39,10 @@ async def adopt(parts: Parts, reconciler: ContainerReconciler) -> None:
 
     await asyncio.gather(*(one(container) for container in parts.store.containers))
     crashpoint("adoption.recorded")
-    await parts.store.commit(_revive)
+    new_boot = await asyncio.to_thread(boots.is_new, parts.layout)
+    await parts.store.commit(partial(_revive, new_boot))
+    crashpoint("adoption.revived")
+    await asyncio.to_thread(boots.note, parts.layout)
 
 
 async def _catch_up(uid: str, parts: Parts, reconciler: ContainerReconciler) -> None:
@@ -56,8 +60,10 @@ async def _catch_up(uid: str, parts: Parts, reconciler: ContainerReconciler) -> 
             return
 
 
-def _revive(tx: Transaction) -> None:
-    for container in tx.all(Container):
+def _revive(new_boot: bool, tx: Transaction) -> None:
+    for container in list(tx.all(Container)):
+        if new_boot and (settled := settled_by_boot(container, time.time_ns())) is not container:
+            container = tx.update(settled)
         if revives(container):
             spec = replace(
                 container.spec,
@@ -73,7 +79,7 @@ def _revive(tx: Transaction) -> None:
 async def _clear_orphans(parts: Parts) -> None:
     """Remove what is on the host with our mark and in no row: it was never acknowledged, or its removal was."""
     layout, known = parts.layout, parts.store.containers
-    places = (layout.containers, layout.exec_root / "bundles", layout.runtime_state, layout.exits)
+    places = (layout.containers, layout.bundles, layout.runtime_state, layout.exits)
     names = await asyncio.to_thread(lambda: {name for place in places for name in _names(place)})
     for name in sorted(names):
         if name in known:

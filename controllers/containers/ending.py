@@ -67,20 +67,26 @@ class Ender:
 
         await self._parts.store.commit(change, durable=False)
 
-    async def record(self, container: Container) -> bool:
-        """Write into the status how and when it ended, and what the restart policy makes of it.
+    async def record(self, container: Container, *, for_now: bool = False) -> bool:
+        """Write into the status how and when it ended, and what the restart policy makes of it (``for_now``: nothing).
 
         False while its monitor, which knows the exit code, is still about to tell it.
         """
         status, uid = container.status, container.uid
-        watched = status.boot_id == process.boot_id() and supervision.is_monitor(status.conmon_pid, uid)
+        this_boot = process.of_this_boot(status.boot_id)
+        watched = this_boot and supervision.is_monitor(status.conmon_pid, uid)
         # In this order: what a monitor that is gone had to tell is there.
         exit_ = self._parts.exits.read(uid)
         if exit_ is None and watched:
             return False
         exit_ = exit_ or self._orphans.pop(uid, None) or Exit(uid, LOST_EXIT, time.time_ns(), False)
         decision = verdict(container, exit_.code, max(0, exit_.at - status.started_at))
-        await self._parts.store.commit(partial(_record, container, exit_, decision), durable=False)
+        if for_now or not this_boot:
+            # No back-off and no count of restarts: the policy is asked once all is known, as at any start of ours.
+            decision = Verdict(False)
+        # Who waits for the end is told the code, so it has to stay; of a container that goes at once nothing does.
+        durable = not container.spec.host.auto_remove
+        await self._parts.store.commit(partial(_record, container, exit_, decision), durable=durable)
         self._sent.pop(uid, None)
         crashpoint("container.exit.recorded")
         return True
@@ -140,14 +146,24 @@ class Ender:
                 layout.container(uid).rename(target)
         return target
 
-    async def _end(self, container: Container) -> None:
+    async def rest(self, container: Container, stop: StopRequest) -> None:
+        """End a container because the machine stops: its policy, not a client, decides about it at the next boot.
+
+        EngineError when it does not die.
+        """
+        if self._parts.runtime.alive(container.status):
+            await self.signal(container, stop.signal, first=True)
+            await process.wait_gone(container.status.pid, container.status.pid_start_time, stop.timeout)
+        await self._end(container, for_now=True)
+
+    async def _end(self, container: Container, *, for_now: bool = False) -> None:
         """Kill it and record that. EngineError when it does not die; then the loop tries again."""
         if self._parts.runtime.alive(container.status):
             await self.signal(container, signal.SIGKILL, first=False)
             if not await process.wait_gone(container.status.pid, container.status.pid_start_time, DEATH_TIMEOUT):
                 raise EngineError(f"container {container.uid} does not die")
         for _ in range(int(DEATH_TIMEOUT / EXIT_FILE_PAUSE)):
-            if await self.record(container):
+            if await self.record(container, for_now=for_now):
                 return
             await asyncio.sleep(EXIT_FILE_PAUSE)
         raise EngineError(f"the exit of container {container.uid} is not known yet")

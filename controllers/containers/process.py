@@ -17,6 +17,11 @@ def boot_id() -> str:
         return source.read().strip()
 
 
+def of_this_boot(noted: str) -> bool:
+    """Whether what was noted with a boot's id (empty: none known) can still be so."""
+    return not noted or noted == boot_id()
+
+
 def start_time(pid: int) -> int:
     """When a process started, in clock ticks since boot (field 22 of ``/proc/PID/stat``); 0 when it is gone or dead."""
     try:

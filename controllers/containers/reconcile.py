@@ -97,6 +97,8 @@ class ContainerReconciler:
             case Step.CLEAN:
                 await self._ender.clean(container)
             case Step.START:
+                if self._starter.awaits_others(container):
+                    return False
                 crashpoint("container.start.decided")
                 await self._starter.start(container)
             case Step.SETTLE:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
 from store.objects.containers import Container
 
 FIRST_DELAY = 0.1
@@ -54,3 +56,31 @@ def revives(container: Container) -> bool:
     if spec.host.restart_policy.name == "unless-stopped" and spec.manually_stopped:
         return False
     return _allows(container, status.exit_code)
+
+
+def settled_by_boot(container: Container, now: int) -> Container:
+    """A container of which nothing lives any more: what was under way when the machine died is not gone on with.
+
+    Whether it is started again is its restart policy's word alone, and one that was to remove itself goes, as with
+    dockerd. ``now`` in nanoseconds since the epoch.
+    """
+    spec, status = container.spec, container.status
+    if container.running or container.meta.deletion_requested_at is not None:
+        return container
+    if spec.host.auto_remove:
+        container = container.edited(spec=replace(spec, remove_volumes=True))
+        return container.with_meta(deletion_requested_at=now)
+    if spec.starts == status.starts and status.phase != "restarting":
+        return container
+    phase = "exited" if status.phase == "restarting" else status.phase
+    settled = replace(
+        status,
+        phase=phase,
+        starts=spec.starts,
+        next_restart_at=0,
+        observed_generation=container.meta.generation,
+        endpoints={},
+        ports=(),
+        sandbox_id="",
+    )
+    return replace(container, status=settled)

@@ -295,8 +295,7 @@ class Runtime:
 
     def alive(self, status: ContainerStatus) -> bool:
         """Whether the process that a status names is the one that runs."""
-        same_boot = not status.boot_id or status.boot_id == process.boot_id()
-        return same_boot and process.same(status.pid, status.pid_start_time)
+        return process.of_this_boot(status.boot_id) and process.same(status.pid, status.pid_start_time)
 
     async def _command(self, *arguments: str, stdin: bytes = b"") -> str:
         code, output, error = await self._run(self.program, *self.arguments, *arguments, stdin=stdin)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -34,7 +36,10 @@ from controllers.volumes.service import VolumeService
 from store.crashpoints import crashpoint
 from store.errors import ConflictError, EngineError, NotFoundError
 from store.objects import Container
+from store.objects.containers import StopRequest
 from store.store import Change, Store, Transaction
+
+_log = logging.getLogger(__name__)
 
 WORKERS = 16
 TIMEOUT = 300.0
@@ -93,6 +98,23 @@ class ContainerService:
         self._watch.start()
         self._health.start()
         self._logs.start()
+
+    async def rest(self, stops: Mapping[str, StopRequest]) -> None:
+        """End running containers because the machine stops; which come back after the boot their policies say.
+
+        ``stops`` says how to stop each. For after the loops have ended, which would start them again.
+        """
+
+        async def one(uid: str, stop: StopRequest) -> None:
+            container = self._store.containers.get(uid)
+            if container is None or not container.running:
+                return
+            try:
+                await self._ender.rest(container, stop)
+            except (EngineError, OSError) as error:
+                _log.error("container %s could not be stopped: %s", uid, error)
+
+        await asyncio.gather(*(one(uid, stop) for uid, stop in stops.items()))
 
     async def stop(self) -> None:
         """Watch no longer. Containers run on."""

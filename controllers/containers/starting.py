@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from controllers import metrics
 from controllers.containers import failures, mounting, oci, process, specs, supervision
+from controllers.containers.desired import starts_pending
 from controllers.containers.ending import Ender
 from controllers.containers.events import event
 from controllers.containers.parts import Parts
@@ -52,6 +53,28 @@ class Starter:
         if image is None:
             raise NotFoundError(f"No such image: {container.spec.image_id}")
         return self._parts.images.lowers(image)
+
+    def awaits_others(self, container: Container) -> bool:
+        """Whether a container that this one needs is itself about to start, say after a boot: that one comes first."""
+        seen = {container.uid}
+        pending = [container]
+        for current in pending:
+            for other in self._needed(current):
+                # Two that need each other fail as they would by themselves.
+                if other.uid == container.uid:
+                    return False
+                if other.uid not in seen and not other.running and starts_pending(other):
+                    seen.add(other.uid)
+                    pending.append(other)
+        return len(pending) > 1
+
+    def _needed(self, container: Container) -> list[Container]:
+        """Those whose namespaces it joins, and those that it is linked to."""
+        host = container.spec.host
+        modes = (container.network_mode, host.pid_mode, host.ipc_mode)
+        names = [mode.removeprefix("container:") for mode in modes if mode.startswith("container:")]
+        names += [link.partition(":")[0] for link in host.links or ()]
+        return [found for name in names if (found := self._find(name)) is not None]
 
     async def start(self, container: Container) -> None:
         """Start; when that fails for a reason that trying again would not mend, the status says so."""
@@ -162,13 +185,17 @@ class Starter:
 
     def _other(self, mode: str) -> Container:
         text = mode.removeprefix("container:")
-        containers = self._parts.store.containers
-        found = containers.get(text) or containers.by_name(text) or next(iter(containers.by_prefix(text)), None)
+        found = self._find(text)
         if found is None:
             raise NotFoundError(f"No such container: {text}")
         if not found.running:
             raise ConflictError(f"cannot join network of a non running container: {found.uid}")
         return found
+
+    def _find(self, text: str) -> Container | None:
+        containers = self._parts.store.containers
+        found = containers.get(text) or containers.by_name(text.removeprefix("/"))
+        return found or next(iter(containers.by_prefix(text) if text else ()), None)
 
     async def _record_failure(self, container: Container, error: EngineError) -> None:
         kind = next(cls.__name__ for cls in type(error).__mro__ if getattr(errors, cls.__name__, None) is cls)
@@ -197,7 +224,7 @@ class Starter:
                 current = current.edited(spec=replace(current.spec, remove_volumes=True))
             tx.update(replace(current, status=failed).with_meta(deletion_requested_at=deletion))
 
-        await self._parts.store.commit(change, durable=False)
+        await self._parts.store.commit(change)
 
     async def adopt(self, container: Container) -> None:
         """Record a container as running that was started just before the daemon died.
@@ -247,7 +274,8 @@ class Starter:
             if current.spec.stop is not None and current.spec.wanted == "running" and not policy_restart:
                 tx.emit(event(current, "restart"))
 
-        await self._parts.store.commit(change, durable=False)
+        # The answer says that it runs, and that it ran decides what becomes of it after the machine's death.
+        await self._parts.store.commit(change, durable=not container.spec.host.auto_remove)
 
 
 def _attached(status: ContainerStatus, attachment: Attachment) -> ContainerStatus:

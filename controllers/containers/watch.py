@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from controllers.containers import process
+from controllers.containers import process, supervision
 from controllers.containers.exits import Exit
 from controllers.repairs import repaired
 from store.objects import Container
@@ -65,7 +65,9 @@ class MonitorWatch:
         self._release(container.uid)
         status = container.status
         if status.conmon_pid:
-            if not self._watch(container.uid, status.conmon_pid, self._monitor_gone):
+            watched = self._watch(container.uid, status.conmon_pid, self._monitor_gone)
+            # Looked at while the pidfd is held: the number cannot pass to another process in between.
+            if not watched or not supervision.is_monitor(status.conmon_pid, container.uid):
                 self._monitor_gone(container.uid)
         elif not self._watch(container.uid, status.pid, self._container_gone):
             self._container_gone(container.uid)

@@ -1,7 +1,7 @@
 """Layers on disk: each once, under a directory named by its chain id, beside what gives its tar back byte for byte.
 
 A layer is unpacked under a temporary name, renamed when its digest is right, and becomes known with the image that it
-belongs to, in one commit. What has no row when the daemon starts is removed.
+belongs to, in one commit, before which it has reached the disk. What has no row when the daemon starts is removed.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 from controllers.archive.helper import Archiver, Unpacked
+from controllers.archive.kernel import sync_file_system
 from controllers.layout import Layout
 from store.crashpoints import crashpoint
 from store.errors import EngineError, InvalidParameterError
@@ -138,6 +139,19 @@ class LayerStore:
                 await asyncio.to_thread(os.rename, temporary, place)
         crashpoint("image.layer.renamed")
         return layer
+
+    async def persist(self, layers: Iterable[Layer]) -> None:
+        """Have layers that are about to get a row be on the disk, as the row will say. EngineError when they cannot be.
+
+        One sync of the file system costs less than one of each file, and reaches names and digests' records as well.
+        """
+        if all(self.find(layer.uid) is not None for layer in layers):
+            return
+        try:
+            await asyncio.to_thread(sync_file_system, self._layout.layers)
+        except OSError as error:
+            raise EngineError(f"layers could not be written to disk: {error.strerror}") from None
+        crashpoint("image.layer.persisted")
 
     async def tar(self, layer: Layer, sink: int) -> None:
         """Write the layer's tar, as it came, to a descriptor. EngineError when the files were damaged since."""

@@ -116,11 +116,12 @@ class ImageService:
         *,
         tagged: bool = False,
     ) -> Image:
-        """Commit an image with its layers and names at once; a name that another image has moves.
+        """Commit an image with its layers and names at once, layers on disk; a name that another image has moves.
 
         ``tagged`` notes the time of the tagging, as dockerd does for names given here, not for those that come along.
         """
         listed, told = list(names), list(events)
+        await self.layers.persist(layers)
 
         def change(tx: Transaction) -> Image:
             for layer in layers:

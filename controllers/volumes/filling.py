@@ -10,6 +10,7 @@ import os
 import stat
 from pathlib import Path
 
+from controllers.archive.kernel import sync_directory, sync_file_system
 from controllers.containers.inroot import open_in_root
 
 MARKER = "populating"
@@ -52,5 +53,7 @@ def assess(root: Path, destination: str, data: Path, *, plain: bool) -> Need:
 
 
 def finished(data: Path) -> None:
-    """The copy is complete."""
+    """The copy is complete: it reaches the disk before that is said, or half of it might be taken for the whole."""
+    sync_file_system(data)
     (data.parent / MARKER).unlink(missing_ok=True)
+    sync_directory(data.parent)

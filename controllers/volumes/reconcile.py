@@ -9,7 +9,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from controllers.archive.helper import Archiver
-from controllers.archive.kernel import is_mount_point
+from controllers.archive.kernel import is_mount_point, sync_directory
 from controllers.controller import Result
 from controllers.layout import Layout
 from controllers.repairs import repaired
@@ -153,7 +153,7 @@ class VolumeReconciler:
 
 
 def make_directory(data: Path) -> bool:
-    """A volume's two directories, as dockerd makes them; whether the data directory was missing."""
+    """A volume's two directories, as dockerd makes them, on the disk; whether the data directory was missing."""
     if data.is_dir():
         return False
     data.parent.parent.mkdir(mode=0o701, exist_ok=True)
@@ -162,6 +162,8 @@ def make_directory(data: Path) -> bool:
     # mkdir's mode is cut by the umask, and the container's users must get in.
     data.parent.chmod(0o701)
     data.chmod(0o755)
+    for directory in (data, data.parent, data.parent.parent):
+        sync_directory(directory)
     return True
 
 

@@ -145,7 +145,7 @@ def test_what_no_row_explains_is_removed_at_the_start(private_engine: Engine) ->
     private_engine.start()
     assert not Path(f"/proc/{pid}").exists()
     layout = private_engine.layout
-    for place in (layout.containers, layout.exec_root / "bundles", layout.runtime_state, layout.exits):
+    for place in (layout.containers, layout.bundles, layout.runtime_state, layout.exits):
         assert not list(place.iterdir())
 
 

@@ -1,12 +1,17 @@
-"""systemd: telling it how we are, and taking the sockets that it holds for us (sd_notify(3), sd_listen_fds(3))."""
+"""systemd: telling it how we are, asking it how the machine is, and taking the sockets that it holds for us.
+
+Sources: sd_notify(3), sd_listen_fds(3), systemctl(1).
+"""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 from collections.abc import MutableMapping
 
 _FIRST_FD = 3
+_ANSWER_WITHIN = 10.0
 
 
 def notify(*assignments: str) -> None:
@@ -22,6 +27,23 @@ def notify(*assignments: str) -> None:
         except OSError:
             # Nobody's readiness protocol is worth failing for.
             return
+
+
+async def machine_stops() -> bool:
+    """Whether systemd is taking the machine down, for a reboot or for good; False where there is no systemd."""
+    try:
+        async with asyncio.timeout(_ANSWER_WITHIN):
+            child = await asyncio.create_subprocess_exec(
+                "systemctl",
+                "is-system-running",
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.DEVNULL,
+            )
+            output, _ = await child.communicate()
+    except (OSError, TimeoutError):
+        return False
+    return output.strip() == b"stopping"
 
 
 def activated_sockets(environment: MutableMapping[str, str] = os.environ) -> list[socket.socket]:

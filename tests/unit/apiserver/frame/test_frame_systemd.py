@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from apiserver.notify import activated_sockets, notify
+from apiserver.systemd import activated_sockets, notify
 
 
 def test_readiness_is_told_to_who_asked(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
