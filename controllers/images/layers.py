@@ -92,7 +92,7 @@ class LayerStore:
         finally:
             self._pins.subtract([layer.uid])
             self._pins += Counter()
-        await self.remove([layer])
+            await asyncio.shield(self.remove([layer]))
 
     async def add(self, chunks: AsyncIterator[bytes], parent: str, expected: str) -> Layer:
         """Unpack an uncompressed tar as the layer over ``parent``; the row to insert with its image.

@@ -42,7 +42,7 @@ class Engine(Daemon):
 
     def strays(self) -> Iterator[int]:
         """What is in its cgroups: a container whose monitor was killed is nobody's child."""
-        for top in self._cgroups():
+        for top in self.cgroups():
             for file in (top / "cgroup.procs", *top.rglob("cgroup.procs")):
                 with contextlib.suppress(OSError):
                     yield from map(int, file.read_text().split())
@@ -50,13 +50,18 @@ class Engine(Daemon):
     def close(self) -> None:
         """As for any daemon, and the cgroups are removed."""
         super().close()
-        for top in self._cgroups():
+        self.remove_cgroups()
+
+    def remove_cgroups(self) -> None:
+        """Remove its cgroups, which nothing is in any more."""
+        for top in self.cgroups():
             below = (path for path in top.rglob("*") if path.is_dir())
             for directory in (*sorted(below, reverse=True), top):
                 with contextlib.suppress(OSError):
                     directory.rmdir()
 
-    def _cgroups(self) -> Iterator[Path]:
+    def cgroups(self) -> Iterator[Path]:
+        """The parents of its containers' cgroups, one in each hierarchy."""
         for top in (Path("/sys/fs/cgroup"), *Path("/sys/fs/cgroup").iterdir()):
             if (mine := top / self.layout.cgroup).is_dir():
                 yield mine

@@ -12,10 +12,17 @@ NOW = 1_000_000 * SECOND
 
 
 def container(
-    *, policy: str = "", retries: int = 0, deleted: bool = False, status: dict[str, Any] | None = None, **spec: Any
+    *,
+    policy: str = "",
+    retries: int = 0,
+    auto_remove: bool = False,
+    deleted: bool = False,
+    status: dict[str, Any] | None = None,
+    **spec: Any,
 ) -> Container:
     """A container with this spec and status, all else usual."""
-    host = HostConfig(restart_policy=RestartPolicy(name=policy, maximum_retry_count=retries))
+    restart = RestartPolicy(name=policy, maximum_retry_count=retries)
+    host = HostConfig(restart_policy=restart, auto_remove=auto_remove)
     return Container(
         meta=Meta(uid="c" * 64, name="sample", deletion_requested_at=NOW if deleted else None),
         spec=ContainerSpec(

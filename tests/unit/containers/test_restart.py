@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from controllers.containers.restart import FIRST_DELAY, LONGEST_DELAY, revives, verdict
-from tests.unit.containers.samples import SECOND, container
+from controllers.containers.restart import FIRST_DELAY, LONGEST_DELAY, revives, settled_by_boot, verdict
+from tests.unit.containers.samples import NOW, SECOND, container
 
 
 @pytest.mark.parametrize(
@@ -71,3 +71,34 @@ EXITED = {"phase": "exited", "started_at": 1, "exit_code": 0}
 )
 def test_the_daemons_start_revives_as_dockerds_does(sample: Any, revived: bool) -> None:
     assert revives(sample) is revived
+
+
+RAN = {"phase": "exited", "starts": 1, "started_at": NOW}
+
+
+def test_a_start_that_was_under_way_is_the_policys_to_make_after_a_boot() -> None:
+    asked = {policy: container(policy=policy, wanted="running", starts=2, status=RAN) for policy in ("no", "always")}
+    settled = {policy: settled_by_boot(each, NOW) for policy, each in asked.items()}
+    assert settled["no"].status.starts == 2
+    assert not revives(settled["no"])
+    assert revives(settled["always"])
+
+
+def test_who_waited_for_a_restart_has_exited_after_a_boot() -> None:
+    waiting = {**RAN, "phase": "restarting", "exit_code": 3, "next_restart_at": NOW, "restart_count": 4}
+    settled = settled_by_boot(container(policy="on-failure", wanted="running", starts=1, status=waiting), NOW)
+    assert (settled.status.phase, settled.status.exit_code, settled.status.next_restart_at) == ("exited", 3, 0)
+    assert revives(settled)
+
+
+@pytest.mark.parametrize("status", [RAN, {"phase": "created"}, {**RAN, "starts": 0}])
+def test_who_was_to_remove_itself_goes_after_a_boot(status: dict[str, Any]) -> None:
+    settled = settled_by_boot(container(auto_remove=True, wanted="running", starts=1, status=status), NOW)
+    assert settled.meta.deletion_requested_at == NOW
+    assert settled.spec.remove_volumes
+
+
+@pytest.mark.parametrize("phase", ["created", "exited"])
+def test_who_was_at_rest_stays_as_it_is_after_a_boot(phase: str) -> None:
+    resting = container(policy="always", wanted="stopped", starts=1, status={**RAN, "phase": phase})
+    assert settled_by_boot(resting, NOW) is resting

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import io
 import tarfile
 from collections.abc import AsyncIterator
@@ -11,14 +12,15 @@ from pathlib import Path
 import pytest
 
 from controllers.archive.helper import Archiver
-from controllers.images import configuration, references
+from controllers.archive.kernel import sync_file_system
+from controllers.images import configuration, layers, references
 from controllers.images.importing import import_tar
 from controllers.images.layers import LayerStore, chain_id, chain_ids
 from controllers.images.removal import Remover
 from controllers.images.saving import tar_chunks
 from controllers.images.service import ImageService
 from controllers.layout import Layout
-from store.errors import InvalidParameterError
+from store.errors import EngineError, InvalidParameterError
 from store.store import Store
 from tests.support.image_content import digest_of, layer
 
@@ -185,3 +187,32 @@ async def test_links_and_devices_come_back_as_they_were(images: ImageService) ->
     await imported(images, buffer.getvalue())
     (found,) = images._store.layers
     assert b"".join([chunk async for chunk in tar_chunks(images, found)]) == buffer.getvalue()
+
+
+async def test_a_layer_is_on_the_disk_under_its_name_before_its_row_says_so(
+    images: ImageService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[Path, set[str], int]] = []
+
+    def watched(path: Path) -> None:
+        seen.append((path, directories(images), len(images._store.layers)))
+        sync_file_system(path)
+
+    monkeypatch.setattr(layers, "sync_file_system", watched)
+    data = layer({"a": b"1"})
+    await imported(images, data)
+    assert seen == [(images.layout.layers, {layers.directory_name(digest_of(data))}, 0)]
+    await imported(images, data, "again")
+    assert len(seen) == 1
+
+
+async def test_a_disk_that_fails_leaves_no_image(images: ImageService, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(_: Path) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(layers, "sync_file_system", failing)
+    with pytest.raises(EngineError, match="could not be written to disk: Input/output error"):
+        await imported(images, layer({"a": b"1"}))
+    assert not directories(images)
+    assert not list(images._store.layers)
+    assert not list(images._store.images)

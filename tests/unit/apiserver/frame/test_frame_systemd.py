@@ -1,4 +1,4 @@
-"""systemd's readiness and sockets."""
+"""systemd's readiness and sockets, and the end of the machine."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from apiserver.systemd import activated_sockets, notify
+from apiserver.systemd import activated_sockets, machine_stops, notify
 
 
 def test_readiness_is_told_to_who_asked(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,3 +35,19 @@ def test_sockets_meant_for_another_process_are_not_taken() -> None:
 def test_no_sockets_are_no_sockets() -> None:
     assert activated_sockets({}) == []
     assert activated_sockets({"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "0"}) == []
+
+
+@pytest.mark.parametrize(("answer", "stops"), [("stopping", True), ("running", False), ("offline", False)])
+async def test_systemd_says_whether_the_machine_stops(
+    place: Path, monkeypatch: pytest.MonkeyPatch, answer: str, stops: bool
+) -> None:
+    systemctl = place / "systemctl"
+    systemctl.write_text(f'#!/bin/sh\n[ "$1" = is-system-running ] && echo {answer}\nexit 1\n')
+    systemctl.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{place}:/usr/bin:/bin")
+    assert await machine_stops() is stops
+
+
+async def test_without_systemd_the_machine_does_not_stop(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(place))
+    assert not await machine_stops()
