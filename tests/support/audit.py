@@ -161,10 +161,10 @@ def own_namespace(container: dict[str, Any]) -> bool:
 
 
 def children(directory: Path) -> set[str]:
-    """The names in a directory; none when it is not there."""
+    """The names in a directory; none when it is not there, or lies in what is a file."""
     try:
         return set(os.listdir(directory))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return set()
 
 
