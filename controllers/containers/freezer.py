@@ -8,6 +8,8 @@ from pathlib import Path
 from controllers.containers import cgroups
 from store.errors import EngineError
 
+THAW_EVERY = 50
+
 
 def freeze(path: str, timeout: float = 10) -> None:
     """Stop every process in cgroup ``path``.
@@ -31,11 +33,17 @@ def _switch(path: str, *, frozen: bool, timeout: float) -> bool:
     if place is None or not place.is_dir():
         raise EngineError("cgroup freezer is not available")
     deadline = time.monotonic() + timeout
+    attempts = 0
     while True:
+        attempts += 1
         if unified:
             (place / "cgroup.freeze").write_text("1" if frozen else "0")
         else:
             # A process that forks while the freezer works through the group escapes it: ask again until all are caught.
+            if frozen and attempts % THAW_EVERY == 0:
+                # Now and then one stays half frozen until it has run again (runc does the same).
+                (place / "freezer.state").write_text("THAWED")
+                time.sleep(0.01)
             (place / "freezer.state").write_text("FROZEN" if frozen else "THAWED")
         if _is_frozen(place, unified) == frozen:
             return True

@@ -188,8 +188,8 @@ def derived(tag: str, source: random.Random) -> tuple[bytes, str]:
 
 
 def _read(archive: tarfile.TarFile, name: str) -> bytes:
-    member = archive.extractfile(name) or io.BytesIO()
-    return member.read()
+    (member,) = (each for each in archive.getmembers() if each.name.removeprefix("./") == name)
+    return (archive.extractfile(member) or io.BytesIO()).read()
 
 
 def found(machine: Machine) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from tests.integration.crash import boot
 from tests.integration.crash.operations import FATAL, ask, remove, started
 from tests.integration.crash.test_points import auditor
 from tests.support.engine import Engine
+from tests.support.tools import search_path
 
 LOST = 255
 """dockerd's exit code, too, for whose end nobody saw."""
@@ -162,3 +164,35 @@ def test_a_death_of_the_daemon_right_after_the_boot_changes_nothing(engine: Engi
     assert auditor(engine).settled() == []
     ask(engine, "DELETE", f"/containers/{never}")
     remove(engine)
+
+
+def test_a_machine_that_stops_stops_containers_and_their_policies_see_how(engine: Engine) -> None:
+    polite = ("sh", "-c", "trap 'exit 7' TERM; trap 'exit 0' USR1; while :; do sleep 0.1; done")
+    failure = {"RestartPolicy": {"Name": "on-failure"}}
+    again = run(engine, *polite, host=failure)
+    ended = run(engine, *polite, host=failure, StopSignal="SIGUSR1")
+    stubborn = run(engine, *RUNS, StopTimeout=1)
+    always = run(engine, *polite, host={"RestartPolicy": {"Name": "unless-stopped"}})
+    gone = run(engine, *polite, host={"AutoRemove": True})
+    paused = run(engine, *polite)
+    post(engine, f"/containers/{paused}/pause")
+    time.sleep(0.5)
+    systemctl = engine.directory / "bin" / "systemctl"
+    systemctl.parent.mkdir()
+    systemctl.write_text("#!/bin/sh\necho stopping\n")
+    systemctl.chmod(0o755)
+    engine.restart(PATH=f"{systemctl.parent}:{search_path()}")
+    pids = [state(engine, container)["Pid"] for container in (again, ended, stubborn, always, gone, paused)]
+    engine.stop()
+    assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+    boot.die(engine)
+    engine.start()
+    for container in (again, always):
+        eventually(lambda c=container: state(engine, c)["Running"])  # type: ignore[misc]
+    codes = [state(engine, container)["ExitCode"] for container in (ended, stubborn, paused)]
+    assert codes == [0, 137, 7]
+    assert not any(state(engine, container)["Running"] for container in (ended, stubborn, paused))
+    eventually(lambda: engine.request("GET", f"/containers/{gone}/json").status == 404)
+    assert auditor(engine).settled() == []
+    for container in (again, ended, stubborn, always, paused):
+        ask(engine, "DELETE", f"/containers/{container}?force=1")
