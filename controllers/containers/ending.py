@@ -20,6 +20,7 @@ from controllers.containers.restart import Verdict, verdict
 from store.crashpoints import crashpoint
 from store.errors import EngineError, NotFoundError
 from store.objects import Container
+from store.objects.containers import StopRequest
 from store.store import Transaction
 
 LOST_EXIT = 255

@@ -80,7 +80,7 @@ def settled_by_boot(container: Container, now: int) -> Container:
         next_restart_at=0,
         observed_generation=container.meta.generation,
         endpoints={},
+        joined=status.joined_last(),
         ports=(),
-        sandbox_id="",
     )
     return replace(container, status=settled)
