@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from controllers.layout import Layout
+from controllers.placement import spread
 from store.errors import EngineError
 
 CLONE_FS = 0x200
@@ -40,7 +41,8 @@ class RootFilesystems:
         self._locks: dict[str, asyncio.Lock] = {}
 
     def prepare_host(self) -> None:
-        """Make the lowest layer. Blocking; idempotent."""
+        """Make the lowest layer; have each container's files begin in a place of their own. Blocking; idempotent."""
+        spread(self._layout.containers)
         root = self._init_layer
         for name in INIT_DIRECTORIES:
             (root / name).mkdir(parents=True, exist_ok=True, mode=0o755)

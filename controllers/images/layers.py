@@ -21,6 +21,7 @@ from weakref import WeakValueDictionary
 from controllers.archive.helper import Archiver, Unpacked
 from controllers.archive.kernel import sync_file_system
 from controllers.layout import Layout
+from controllers.placement import spread
 from store.crashpoints import crashpoint
 from store.errors import EngineError, InvalidParameterError
 from store.objects import Layer, Meta
@@ -185,6 +186,7 @@ class LayerStore:
     async def collect(self) -> None:
         """Remove what a crash left: unfinished layers and those that no row knows. For the daemon's start."""
         self._layout.layers.mkdir(parents=True, exist_ok=True, mode=0o711)
+        spread(self._layout.layers)
         known = {layer.directory for layer in self._store.layers}
         for name in os.listdir(self._layout.layers):
             if name not in known:
