@@ -13,6 +13,7 @@ from controllers.archive.failures import TAR_IS_TO_BLAME
 from controllers.archive.record import Recorder
 from controllers.archive.stream import READ_SIZE, Stream
 from controllers.archive.tarread import Entry, TarReader
+from controllers.archive.unlinking import Unlinker
 from store.errors import EngineError, InvalidParameterError
 
 WHITEOUT = b".wh."
@@ -56,6 +57,7 @@ class Extractor:
         self.recorder = recorder
         self.size = 0
         self.entries = 0
+        self._unlinker = Unlinker()
         self._directories: list[tuple[bytes, int]] = []
         self._parents: dict[bytes, tuple[int, bool]] = {}
         self._makers: dict[bytes, Callable[[Entry, bytes, int], None]] = {
@@ -84,6 +86,7 @@ class Extractor:
             except OSError as error:
                 raise self._explained(entry, error) from None
         self.stream.drain()
+        self._unlinker.finish()
         self._forget_parents()
         for path, mtime in reversed(self._directories):
             try:
@@ -301,7 +304,7 @@ class Extractor:
             self._forget_parents()
         if self.recorder is not None and stat.S_ISREG(info.st_mode):
             self.recorder.rescue(path, (info.st_dev, info.st_ino))
-        os.unlink(path)
+        self._unlinker.unlink(path)
 
     def _finish(self, entry: Entry, base: bytes, at: int) -> None:
         """Owner, attributes, mode and times of anything but a regular file."""

@@ -6,6 +6,7 @@ import errno
 import os
 
 from controllers.archive.kernel import AT_FDCWD, open_same_mount
+from controllers.archive.unlinking import Unlinker
 
 OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 
@@ -16,15 +17,18 @@ def remove_tree(path: str) -> None:
     Raises:
         OSError: EBUSY when something is mounted in it, else what the file system says.
     """
+    unlinker = Unlinker()
     try:
-        _remove(path)
+        _remove(path, unlinker)
     except OSError as error:
         if error.errno == errno.EXDEV:
             raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), path) from None
         raise
+    finally:
+        unlinker.finish()
 
 
-def _remove(path: str) -> None:
+def _remove(path: str, unlinker: Unlinker) -> None:
     try:
         top = open_same_mount(path, OPEN_DIRECTORY, AT_FDCWD)
     except FileNotFoundError:
@@ -32,13 +36,13 @@ def _remove(path: str) -> None:
     # Names of the directories on the way down; their descriptors are opened again on the way up, so that a deep tree
     # does not use up the limit on open files.
     current, depth = top, 0
-    pending: list[list[str]] = [_emptied(current)]
+    pending: list[list[str]] = [_emptied(current, unlinker)]
     while True:
         if pending[-1]:
             inner = open_same_mount(pending[-1][-1], OPEN_DIRECTORY, current)
             os.close(current)
             current, depth = inner, depth + 1
-            pending.append(_emptied(current))
+            pending.append(_emptied(current, unlinker))
         elif depth == 0:
             break
         else:
@@ -51,12 +55,12 @@ def _remove(path: str) -> None:
     os.rmdir(path)
 
 
-def _emptied(directory: int) -> list[str]:
+def _emptied(directory: int, unlinker: Unlinker) -> list[str]:
     """Unlink all but directories; the names of those."""
     directories: list[str] = []
     for name in os.listdir(directory):
         try:
-            os.unlink(name, dir_fd=directory)
+            unlinker.unlink(name, at=directory)
         except IsADirectoryError:
             directories.append(name)
     return directories

@@ -71,7 +71,7 @@ def test_a_written_header_reads_back_the_same(entry: Entry) -> None:
 @given(entry=ENTRIES)
 def test_tarfile_reads_what_we_write(entry: Entry) -> None:
     entry.xattrs = {}
-    with tarfile.open(fileobj=io.BytesIO(tarwrite.header(entry) + tarwrite.END)) as tar:
+    with tarfile.open(fileobj=io.BytesIO(tarwrite.header(entry) + tarwrite.END), mode="r:") as tar:
         (member,) = tar.getmembers()
     assert os.fsencode(member.name) == entry.name
     assert (member.mode, member.uid, member.gid, member.mtime) == (
