@@ -24,6 +24,7 @@ from controllers.images.removal import Remover
 from controllers.images.service import ImageService
 from controllers.layout import Layout
 from controllers.manager import Manager
+from controllers.mounts import MountWatch
 from controllers.networks.service import NetworkService
 from controllers.volumes.service import VolumeService
 from store.objects import Container
@@ -53,6 +54,7 @@ class Engine:
     volumes: VolumeService
     containers: ContainerService
     manager: Manager
+    mounts: MountWatch
     inspect_cache: dict[str, tuple[object, bytes]] = field(default_factory=dict)
     list_cache: dict[str, tuple[object, bytes, bytes]] = field(default_factory=dict)
     list_answers: dict[str, tuple[object, float, float, bytes]] = field(default_factory=dict)
@@ -74,10 +76,12 @@ class Engine:
         self.volumes.join(self.manager)
         await self.containers.start()
         self.containers.join(self.manager)
+        self.mounts.start()
         await self.manager.start()
 
     async def stop(self, *, machine_stops: bool = False) -> None:
         """Stop the loops and let go of everything; containers run on, unless the machine stops."""
+        self.mounts.stop()
         await self.manager.stop()
         if machine_stops:
             running = [container for container in self.store.containers if container.running]
@@ -125,6 +129,7 @@ async def assemble(settings: Settings) -> Engine:
     images = ImageService(layout, store, archiver)
     networks = NetworkService(store, layout, bip=settings.bip)
     volumes = VolumeService(layout, store, archiver)
+    containers = ContainerService(layout, store, runtime, images, networks, volumes, archiver, execs)
     return Engine(
         settings=settings,
         layout=layout,
@@ -145,6 +150,7 @@ async def assemble(settings: Settings) -> Engine:
         ),
         networks=networks,
         volumes=volumes,
-        containers=ContainerService(layout, store, runtime, images, networks, volumes, archiver, execs),
+        containers=containers,
         manager=Manager(store),
+        mounts=MountWatch((containers.look_at_mounts, networks.look_at_mounts, volumes.look_at_mounts)),
     )

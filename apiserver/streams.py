@@ -187,7 +187,6 @@ def hijacked(call: Call) -> Hijacked:
 async def stream(call: Call, content_type: str, *, status: int = 200) -> web.StreamResponse:
     """An answer written piece by piece; its headers go out at once, so that the client knows that it is heard."""
     response = web.StreamResponse(status=status, headers={"Content-Type": content_type})
-    response.enable_chunked_encoding()
     await response.prepare(call.request)
     return response
 

@@ -169,7 +169,6 @@ async def send(call: Call, chunks: AsyncIterator[bytes], headers: dict[str, str]
     """Answer with a stream; what fails before its first bytes is still an HTTP error."""
     first = await anext(chunks, b"")
     response = web.StreamResponse(headers=headers)
-    response.enable_chunked_encoding()
     await response.prepare(call.request)
     await response.write(first)
     async for chunk in chunks:

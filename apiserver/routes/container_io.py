@@ -141,7 +141,6 @@ async def _send(call: Call, pieces: AsyncIterator[bytes], *, wait: bool) -> web.
         else:
             return web.Response(body=held, headers={"Content-Type": RAW})
     response = web.StreamResponse(headers={"Content-Type": RAW})
-    response.enable_chunked_encoding()
     await response.prepare(call.request)
     if held:
         await response.write(held)

@@ -261,6 +261,7 @@ async def rename(engine: Engine, call: Call) -> web.StreamResponse:
             raise NotFoundError(f"No such container: {container.uid}")
         renamed = current.with_meta(name=life.new_name(current, text))
         tx.update(renamed)
+        engine.networks.rename(tx, renamed, current.name)
         tx.emit(event(renamed, "rename", oldName=f"/{current.name}"))
 
     try:
@@ -271,6 +272,7 @@ async def rename(engine: Engine, call: Call) -> web.StreamResponse:
             f'container "{taken.holder_uid}". You have to remove (or rename) that container to be able to reuse that '
             "name."
         ) from None
+    crashpoint("container.rename.committed")
     return no_content()
 
 
@@ -291,6 +293,7 @@ async def update(engine: Engine, call: Call) -> web.StreamResponse:
         except EngineError as error:
             await wish(engine, container.uid, lambda current: replace(current.spec, host=before))
             raise EngineError(f"Cannot update container {container.uid}: {error}") from None
+        crashpoint("container.update.applied")
     await engine.store.commit(lambda tx: tx.emit(event(container, "update")), durable=False)
     return json_response(UpdateResponse(warnings=None))
 

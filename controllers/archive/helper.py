@@ -253,6 +253,17 @@ class Archiver:
         request = {"job": "mount", "device": device, "target": str(target), "type": kind, "flags": flags, "data": data}
         await self._run(request, [], LOOK_TIMEOUT)
 
+    async def mount_again(self, namespace: int, path: str, target: Path, *, writable: bool = True) -> None:
+        """Lay on ``target``, unless it is a mount point, the very mount that is at ``path`` of a mount namespace.
+
+        ``namespace`` is an open ``/proc/PID/ns/mnt`` (not closed). Mounts below it are not taken along.
+
+        Raises:
+            NotFoundError, InvalidParameterError, EngineError: nothing is mounted just there, or the kernel refuses.
+        """
+        request = {"job": "mount_again", "path": path, "target": str(target), "writable": writable}
+        await self._run(request, [namespace], LOOK_TIMEOUT)
+
     async def unmount(self, target: Path) -> None:
         """Detach all mounts on ``target``; nothing happens when there are none."""
         await self._run({"job": "unmount", "target": str(target)}, [], LOOK_TIMEOUT)

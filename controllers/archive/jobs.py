@@ -13,7 +13,15 @@ from controllers.archive import compare, duplicate, locate, record, removal
 from controllers.archive.collect import Collector
 from controllers.archive.confine import confine
 from controllers.archive.extract import Extractor, Rules
-from controllers.archive.kernel import is_mount_point, mount_device, unmount_all
+from controllers.archive.kernel import (
+    attach_mount,
+    cloned_single_mount,
+    enter_mount_namespace,
+    is_mount_point,
+    make_writable,
+    mount_device,
+    unmount_all,
+)
 from controllers.archive.stream import Stream
 
 Request = dict[str, Any]
@@ -176,6 +184,22 @@ def mount(request: Request) -> Request:
     return {}
 
 
+def mount_again(request: Request, namespace: int) -> Request:
+    """Lay the mount at ``path`` of another mount namespace on ``target`` here, unless that is a mount point already."""
+    target = request["target"]
+    if is_mount_point(target):
+        return {}
+    here = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    information = os.open("/proc/self/fdinfo", os.O_PATH | os.O_CLOEXEC)
+    enter_mount_namespace(namespace)
+    tree = cloned_single_mount(request["path"], information)
+    enter_mount_namespace(here)
+    if request["writable"]:
+        make_writable(tree)
+    attach_mount(tree, target)
+    return {}
+
+
 def unmount(request: Request) -> Request:
     """Take all mounts off a directory."""
     unmount_all(request["target"])
@@ -193,5 +217,18 @@ def remove(request: Request) -> Request:
 
 JOBS: dict[str, Callable[..., Request]] = {
     job.__name__: job
-    for job in (unpack, pack, pack_layer, assemble, describe, changes, copy_up, usage, mount, unmount, remove)
+    for job in (
+        unpack,
+        pack,
+        pack_layer,
+        assemble,
+        describe,
+        changes,
+        copy_up,
+        usage,
+        mount,
+        mount_again,
+        unmount,
+        remove,
+    )
 }

@@ -18,6 +18,8 @@ MNT_DETACH = 2
 UMOUNT_NOFOLLOW = 8
 AT_FDCWD = -100
 AT_RECURSIVE = 0x8000
+AT_EMPTY_PATH = 0x1000
+MOUNT_ATTR_RDONLY = 1
 OPEN_TREE_CLONE = 1
 MOVE_MOUNT_F_EMPTY_PATH = 4
 MOVE_MOUNT_T_SYMLINKS = 0x10
@@ -26,6 +28,7 @@ RESOLVE_NO_SYMLINKS = 4
 SYS_OPEN_TREE = 428
 SYS_MOVE_MOUNT = 429
 SYS_OPENAT2 = 437
+SYS_MOUNT_SETATTR = 442
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -34,6 +37,17 @@ class OpenHow(ctypes.Structure):
     """openat2(2)'s ``struct open_how``."""
 
     _fields_ = [("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64)]
+
+
+class MountAttributes(ctypes.Structure):
+    """mount_setattr(2)'s ``struct mount_attr``."""
+
+    _fields_ = [
+        ("attr_set", ctypes.c_uint64),
+        ("attr_clr", ctypes.c_uint64),
+        ("propagation", ctypes.c_uint64),
+        ("userns_fd", ctypes.c_uint64),
+    ]
 
 
 def _check(result: int, what: str | bytes) -> int:
@@ -78,6 +92,41 @@ def cloned_mount(source: str) -> int | None:
     if tree < 0 and ctypes.get_errno() in (errno.ENOENT, errno.ENOTDIR):
         return None
     return _check(tree, source)
+
+
+def enter_mount_namespace(descriptor: int) -> None:
+    """Move this process, which must have one thread, into a mount namespace and to its root."""
+    _check(_libc.setns(descriptor, CLONE_NEWNS), "setns")
+
+
+def cloned_single_mount(path: str, information: int) -> int:
+    """A detached copy of the one mount at ``path``, which no link leads to and which begins a mount.
+
+    ``information`` is our own ``/proc/self/fdinfo``, opened where ``/proc`` is to be believed.
+
+    Raises:
+        OSError: there is nothing; it is a link; ENOTDIR when nothing is mounted just there.
+    """
+    how = OpenHow(os.O_PATH | os.O_CLOEXEC, 0, RESOLVE_NO_SYMLINKS)
+    size = ctypes.sizeof(how)
+    place = _check(int(_libc.syscall(SYS_OPENAT2, AT_FDCWD, os.fsencode(path), ctypes.byref(how), size)), path)
+    above = os.open("..", os.O_PATH | os.O_CLOEXEC, dir_fd=place) if path != "/" else -1
+    if above >= 0 and _mount_id(place, information) == _mount_id(above, information):
+        raise OSError(errno.ENOTDIR, "no mount", path)
+    flags = OPEN_TREE_CLONE | AT_EMPTY_PATH | os.O_CLOEXEC
+    return _check(int(_libc.syscall(SYS_OPEN_TREE, place, b"", flags)), path)
+
+
+def _mount_id(descriptor: int, information: int) -> bytes:
+    with open(os.open(str(descriptor), os.O_RDONLY | os.O_CLOEXEC, dir_fd=information), "rb") as source:
+        return next(line for line in source if line.startswith(b"mnt_id:"))
+
+
+def make_writable(tree: int) -> None:
+    """Let a detached mount be written to through itself; what its file system forbids stays forbidden."""
+    wanted = MountAttributes(0, MOUNT_ATTR_RDONLY, 0, 0)
+    size = ctypes.sizeof(wanted)
+    _check(_libc.syscall(SYS_MOUNT_SETATTR, tree, b"", AT_EMPTY_PATH, ctypes.byref(wanted), size), "mount_setattr")
 
 
 def attach_mount(tree: int, place: str) -> None:

@@ -13,9 +13,11 @@ from msgspec.structs import replace
 from controllers.containers import boots, mounting
 from controllers.containers.desired import Step, desired
 from controllers.containers.ending import REMOVED, delete_run
+from controllers.containers.exec_process import PREFIX
 from controllers.containers.parts import Parts
 from controllers.containers.reconcile import ContainerReconciler
 from controllers.containers.restart import revives, settled_by_boot
+from controllers.layout import Layout
 from store.crashpoints import crashpoint
 from store.errors import EngineError
 from store.objects import Container
@@ -31,6 +33,7 @@ async def adopt(parts: Parts, reconciler: ContainerReconciler) -> None:
     """Believe what runs, record what ended meanwhile, remove what belongs to nobody, revive what policies revive."""
     await _clear_orphans(parts)
     crashpoint("adoption.cleared")
+    await asyncio.to_thread(_clear_execs, parts.layout, [each.uid for each in parts.store.containers])
     gate = asyncio.Semaphore(AT_ONCE)
 
     async def one(container: Container) -> None:
@@ -86,6 +89,7 @@ async def _clear_orphans(parts: Parts) -> None:
             continue
         try:
             await delete_run(parts, name)
+            crashpoint("adoption.orphan.ended")
             await parts.roots.discard(name)
             await asyncio.to_thread(mounting.unshare_memory, layout.container(name) / "shm")
             await parts.archiver.remove(layout.container(name))
@@ -95,6 +99,13 @@ async def _clear_orphans(parts: Parts) -> None:
             _log.warning("removed what was left of container %s", name)
     for name in await asyncio.to_thread(_names, layout.data_root / REMOVED):
         await parts.archiver.remove(layout.data_root / REMOVED / name)
+
+
+def _clear_execs(layout: Layout, uids: list[str]) -> None:
+    """The runtime has long read what an exec was to be; the process runs on, and nobody can ask for it any more."""
+    for uid in uids:
+        for file in layout.bundle(uid).glob(f"{PREFIX}*"):
+            file.unlink(missing_ok=True)
 
 
 def _names(place: Path) -> set[str]:

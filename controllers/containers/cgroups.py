@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 from collections.abc import Iterator
@@ -71,6 +72,23 @@ def processes(path: str) -> list[int]:
         except OSError:
             continue
     return sorted(set(numbers))
+
+
+def make(place: Path) -> None:
+    """Make a cgroup's directory, and those above it, ready for processes; nothing happens when it is there. OSError."""
+    if place.is_dir():
+        return
+    make(place.parent)
+    if version() == 2:
+        for controller in (place.parent / "cgroup.controllers").read_text().split():
+            # A controller that cannot be had here is none that the runtime could have given.
+            with contextlib.suppress(OSError):
+                (place.parent / "cgroup.subtree_control").write_text(f"+{controller}")
+    place.mkdir(exist_ok=True)
+    for name in ("cpuset.cpus", "cpuset.mems"):
+        # On version 1 a group without them takes no process.
+        if version() == 1 and (place / name).exists() and not (place / name).read_text().strip():
+            (place / name).write_text((place.parent / name).read_text())
 
 
 def remove(path: str) -> bool:

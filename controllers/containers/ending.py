@@ -67,6 +67,7 @@ class Ender:
             tx.emit(event(current, "kill", signal=str(number)))
 
         await self._parts.store.commit(change, durable=False)
+        crashpoint("container.stop.noted")
 
     async def record(self, container: Container, *, for_now: bool = False) -> bool:
         """Write into the status how and when it ended, and what the restart policy makes of it (``for_now``: nothing).
@@ -108,6 +109,7 @@ class Ender:
                 await parts.volumes.unmount(point.name, uid)
         if container.spec.host.ipc_mode == "shareable":
             await asyncio.to_thread(mounting.unshare_memory, parts.layout.container(uid) / "shm")
+        crashpoint("container.exit.cleaned")
 
     async def remove(self, container: Container) -> None:
         """Remove everything of a container, its row last."""

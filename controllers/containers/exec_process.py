@@ -19,6 +19,7 @@ from controllers.containers.runtime import Runtime
 from controllers.containers.spawning import Spawner
 from controllers.containers.waiting import readable
 from controllers.layout import Layout
+from store.crashpoints import crashpoint
 from store.errors import EngineError
 from store.objects.containers import Container
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from controllers.containers.execs import ExecConfig
 
 START_TIMEOUT = 60.0
+PREFIX = "exec-"
+"""How the files of an exec begin, in the container's bundle."""
 STDOUT, STDERR = 1, 2
 
 
@@ -109,9 +112,10 @@ async def start(
 ) -> Started:
     """Put a process into a running container. EngineError in dockerd's words when it cannot be."""
     bundle = layout.bundle(container.uid)
-    base = bundle / f"exec-{uid[:16]}"
+    base = bundle / f"{PREFIX}{uid[:16]}"
     process = await asyncio.to_thread(_process, layout, runtime, container, config)
     (base.with_suffix(".json")).write_bytes(msgspec.json.encode(process))
+    crashpoint("exec.start.described")
     arguments = [
         runtime.program,
         *runtime.arguments,
@@ -176,6 +180,7 @@ async def _run(spawner: Spawner, uid: str, arguments: list[str], base: Path, str
     if not pid:
         code = await supervised.code
         raise failures.executing(failures.last_words(Path(f"{base}.log"), f"exec failed: exit status {code}"))
+    crashpoint("exec.start.running")
     return Started(pid, Streams(None, {}, None), supervised.code)
 
 

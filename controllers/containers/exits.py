@@ -5,20 +5,15 @@ Noticed by inotify while the engine runs, read from the directory when it starts
 
 from __future__ import annotations
 
-import asyncio
-import ctypes
 import json
 import os
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
+from controllers import inotify
 from controllers.containers import cgroups
 from controllers.layout import Layout
-
-_IN_CLOSE_WRITE, _IN_MOVED_TO, _IN_Q_OVERFLOW = 0x8, 0x80, 0x4000
-_EVENT = struct.Struct("iIII")
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True)
@@ -37,29 +32,20 @@ class ExitWatcher:
     def __init__(self, layout: Layout, on_exit: Callable[[str], None]) -> None:
         self._layout = layout
         self._on_exit = on_exit
-        self._inotify = -1
+        self._inotify: inotify.Inotify | None = None
 
     async def start(self) -> None:
         """Begin to watch; those that ended before are reported at once. OSError where inotify has no more to give."""
         self._layout.exits.mkdir(parents=True, exist_ok=True)
-        self._inotify = _libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
-        if self._inotify < 0:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number), "inotify")
-        mask = _IN_CLOSE_WRITE | _IN_MOVED_TO
-        if _libc.inotify_add_watch(self._inotify, os.fsencode(self._layout.exits), mask) < 0:
-            number = ctypes.get_errno()
-            os.close(self._inotify)
-            raise OSError(number, os.strerror(number), str(self._layout.exits))
-        asyncio.get_running_loop().add_reader(self._inotify, self._readable)
+        self._inotify = inotify.Inotify(self._event)
+        self._inotify.add(self._layout.exits, inotify.CLOSE_WRITE | inotify.MOVED_TO)
         self._report_all()
 
     async def stop(self) -> None:
         """Watch no longer."""
-        if self._inotify >= 0:
-            asyncio.get_running_loop().remove_reader(self._inotify)
-            os.close(self._inotify)
-            self._inotify = -1
+        if self._inotify is not None:
+            self._inotify.close()
+            self._inotify = None
 
     def _report_all(self) -> None:
         for name in sorted(os.listdir(self._layout.exits)):
@@ -70,21 +56,11 @@ class ExitWatcher:
         if "." not in name:
             self._on_exit(name)
 
-    def _readable(self) -> None:
-        try:
-            data = os.read(self._inotify, 65536)
-        except BlockingIOError:
-            return
-        offset = 0
-        while offset < len(data):
-            _, mask, _, length = _EVENT.unpack_from(data, offset)
-            offset += _EVENT.size
-            name = data[offset : offset + length].rstrip(b"\0").decode("utf-8", "replace")
-            offset += length
-            if mask & _IN_Q_OVERFLOW:
-                self._report_all()
-            elif name:
-                self._report(name)
+    def _event(self, _: Path, mask: int, name: str) -> None:
+        if mask & inotify.OVERFLOW:
+            self._report_all()
+        elif name:
+            self._report(name)
 
     def read(self, uid: str) -> Exit | None:
         """A container's end, or None while it has not ended (or was never ours)."""

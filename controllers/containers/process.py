@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import functools
 import os
 import signal
@@ -32,9 +33,27 @@ def start_time(pid: int) -> int:
     return 0 if fields[0] in (b"Z", b"X") else int(fields[19])
 
 
+def ending(pid: int) -> bool:
+    """Whether a process is gone or on its way out (the kernel's PF_EXITING, field 9 of ``/proc/PID/stat``)."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as source:
+            return bool(int(source.read().rpartition(b")")[2].split()[6]) & 4)
+    except OSError:
+        return True
+
+
 def same(pid: int, started: int) -> bool:
     """Whether ``pid`` is alive and the process that started at ``started``."""
     return pid > 0 and started > 0 and start_time(pid) == started
+
+
+def open_namespace(pid: int, started: int, kind: str) -> int:
+    """A descriptor of exactly that process' namespace (``mnt``, ``net`` …), to be closed. OSError when it is gone."""
+    descriptor = os.open(f"/proc/{pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC)
+    if not same(pid, started):
+        os.close(descriptor)
+        raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH), str(pid))
+    return descriptor
 
 
 def send(pid: int, started: int, number: int) -> bool:

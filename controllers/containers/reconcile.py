@@ -12,6 +12,7 @@ from controllers.containers.ending import Ender
 from controllers.containers.events import event
 from controllers.containers.parts import Parts
 from controllers.containers.starting import Starter
+from controllers.containers.upkeep import Upkeep
 from controllers.controller import Result
 from store.crashpoints import crashpoint
 from store.errors import EngineError
@@ -26,21 +27,25 @@ STUBBORN = 1.0
 
 
 class ContainerReconciler:
-    """Makes one container so. ``Starter`` and ``Ender`` know how; the decision is ``desired``'s."""
+    """Makes one container so. ``Starter``, ``Ender`` and ``Upkeep`` know how; the decision is ``desired``'s."""
 
-    def __init__(self, parts: Parts, starter: Starter, ender: Ender) -> None:
+    def __init__(self, parts: Parts, starter: Starter, ender: Ender, upkeep: Upkeep) -> None:
         self._parts = parts
         self._starter = starter
         self._ender = ender
+        self._upkeep = upkeep
 
     async def reconcile(self, uid: str) -> Result | None:
         """Do whatever steps are due; in how many seconds to look again, None for not before something happens."""
-        for _ in range(STEPS_AT_ONCE):
+        for step in range(STEPS_AT_ONCE):
             container = self._parts.store.containers.get(uid)
             if container is None:
                 return None
             decision = desired(container, self.look(container), time.time_ns())
             if decision.step is Step.NOTHING:
+                # What we have just made needs no second look, and a start has no time for one.
+                if container.running and step == 0:
+                    await self._upkeep.mend(container)
                 return None
             if decision.step is Step.WAIT:
                 return Result(after=decision.after)

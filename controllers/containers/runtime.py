@@ -271,8 +271,10 @@ class Runtime:
             process.send(found.pid, found.pid_start_time, signal.SIGKILL)
             if not await process.wait_gone(found.pid, found.pid_start_time, DEATH_TIMEOUT):
                 raise EngineError(f"process {found.pid} of container {uid} does not end")
+        crashpoint("runtime.delete.ended")
         if not cgroup or not await self._remove_cgroup(uid, cgroup):
             await self._delete_by_runtime(uid)
+        crashpoint("runtime.delete.ungrouped")
         await asyncio.to_thread(self._remove_files, uid)
 
     async def _remove_cgroup(self, uid: str, cgroup: str) -> bool:
@@ -291,6 +293,7 @@ class Runtime:
     def _remove_files(self, uid: str) -> None:
         shutil.rmtree(self._layout.runtime_state / uid, ignore_errors=True)
         (self._layout.exits / uid).unlink(missing_ok=True)
+        crashpoint("runtime.delete.stateless")
         shutil.rmtree(self._layout.bundle(uid), ignore_errors=True)
 
     def alive(self, status: ContainerStatus) -> bool:

@@ -26,6 +26,7 @@ from controllers.containers.reconcile import ContainerReconciler
 from controllers.containers.rootfs import RootFilesystems
 from controllers.containers.runtime import Runtime
 from controllers.containers.starting import Starter
+from controllers.containers.upkeep import GroupWatch, Upkeep
 from controllers.containers.watch import MonitorWatch
 from controllers.controller import Controller
 from controllers.images.service import ImageService
@@ -73,8 +74,10 @@ class ContainerService:
         )
         self._ender = Ender(self._parts)
         self._starter = Starter(self._parts, self._ender)
-        self._reconciler = ContainerReconciler(self._parts, self._starter, self._ender)
+        self._upkeep = Upkeep(self._parts, self.wake)
+        self._reconciler = ContainerReconciler(self._parts, self._starter, self._ender, self._upkeep)
         self._watch = MonitorWatch(store, self._ended)
+        self._groups = GroupWatch(self._parts, self._wake_after)
         self._health = HealthMonitor(store, execs)
         self._logs = LogRotator(layout, store)
         self.controller = Controller(
@@ -96,6 +99,7 @@ class ContainerService:
         await adoption.adopt(self._parts, self._reconciler)
         await self._parts.exits.start()
         self._watch.start()
+        self._groups.start()
         self._health.start()
         self._logs.start()
 
@@ -121,12 +125,20 @@ class ContainerService:
         await self._logs.stop()
         await self._health.stop()
         self._watch.stop()
+        self._groups.stop()
         await self._parts.exits.stop()
         self._parts.roots.close()
 
     def wake(self, uid: str) -> None:
         """Something happened to a container: have the loop look at it."""
         self.controller.enqueue(uid)
+
+    def look_at_mounts(self) -> None:
+        """Mounts have changed on the host: have the loop look at the containers that miss one."""
+        self._upkeep.look_at_mounts()
+
+    def _wake_after(self, uid: str, seconds: float) -> None:
+        self.controller.enqueue_after(uid, seconds)
 
     def _ended(self, exit_: Exit) -> None:
         self._ender.note_exit(exit_)
@@ -200,6 +212,7 @@ class ContainerService:
             return current
 
         await self._store.commit(change)
+        crashpoint("container.signal.committed")
         await self._parts.runtime.kill(uid, number)
 
     async def update(self, container: Container) -> None:

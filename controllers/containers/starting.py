@@ -92,6 +92,7 @@ class Starter:
             return
         crashpoint("container.start.running")
         await self._record_running(container, run)
+        crashpoint("container.start.recorded")
         metrics.CONTAINER_ACTIONS.labels("start").observe(time.perf_counter() - begin)
 
     async def _bring_up(self, container: Container) -> _Run:
@@ -107,6 +108,7 @@ class Starter:
         hosts = parts.networks.hosts(container, attachment)
         resolv_conf = parts.networks.resolv_conf(container, attachment)
         built = await asyncio.to_thread(self._build, container, root, attachment, hosts, resolv_conf)
+        crashpoint("container.start.described")
         parts.exits.forget(uid)
         # Known before the process runs: a daemon that dies in between finds the container connected, and keeps it so.
         noting = asyncio.ensure_future(self._note_attachment(uid, attachment))
@@ -132,9 +134,11 @@ class Starter:
         for point in container.spec.mounts:
             if point.type == "volume":
                 await parts.volumes.mount(point.name, container.uid)
+        crashpoint("container.start.volumes")
         if any(point.type == "bind" for point in container.spec.mounts):
             await asyncio.to_thread(mounting.make_bind_sources, container)
         root = await parts.roots.mount(container.uid, self.lowers(container))
+        crashpoint("container.start.mounted")
         await self.populate(container, root)
         return root
 

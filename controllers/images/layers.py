@@ -175,6 +175,7 @@ class LayerStore:
             await asyncio.to_thread(os.rename, directory, doomed)
         except FileNotFoundError:
             return
+        crashpoint("image.remove.doomed")
         await self._archiver.remove(doomed)
 
     def _lock(self, chain: str) -> asyncio.Lock:

@@ -62,6 +62,7 @@ class Host:
         self._zones: list[Zone] = []
         self._names_locks: dict[str, asyncio.Lock] = {}
         self._busy: dict[str, _Turn] = {}
+        self._closed: set[str] = set()
         self._live: dict[str, dict[str, EndpointStatus]] = {}
         self._interfaces: dict[str, str] = {}
         self._namespaces: dict[int, str] = {}
@@ -136,9 +137,10 @@ class Host:
         """See ``Holder.hold``."""
         return await self._on_rules_thread(lambda: self._holder.hold(uid, ports))
 
-    async def publish(self, forwardings: Iterable[Forwarding]) -> None:
-        """Open ports. Raises NftablesError when the kernel refuses even a table made anew."""
+    async def publish(self, uid: str, forwardings: Iterable[Forwarding]) -> None:
+        """Open a container's ports. Raises NftablesError when the kernel refuses even a table made anew."""
         wanted = list(forwardings)
+        self._closed.discard(uid)
         if not wanted:
             return
         async with self._rules_lock:
@@ -151,8 +153,10 @@ class Host:
         await _forget_udp(wanted)
 
     async def unpublish(self, uid: str, forwardings: Iterable[Forwarding]) -> None:
-        """Close ports and let go of them; none there is fine."""
+        """Close a container's ports and let go of them; none there is fine. Until ``publish`` or ``given_back`` they
+        stay closed, whoever makes the table anew meanwhile: their leases are still there."""
         wanted = list(forwardings)
+        self._closed.add(uid)
         if not wanted:
             return
         async with self._rules_lock:
@@ -160,6 +164,10 @@ class Host:
             if not await self._on_rules_thread(lambda: self._close(firewall, uid, wanted)):
                 await self._replace(without=wanted)
         await _forget_udp(wanted)
+
+    def given_back(self, uid: str) -> None:
+        """A container's leases are gone."""
+        self._closed.discard(uid)
 
     def _close(self, firewall: Firewall, uid: str, wanted: list[Forwarding]) -> bool:
         closed = firewall.close(wanted)
@@ -186,7 +194,8 @@ class Host:
     async def _replace(self, without: Iterable[Forwarding] = ()) -> None:
         firewall = self._opened()
         ports, unsure = self._ports()
-        wanted_zones, wanted = zones(self._store.networks), {*ports, *unsure} - set(without)
+        closed = {forwarding for uid in self._closed for forwarding in self.forwardings(uid)}
+        wanted_zones, wanted = zones(self._store.networks), {*ports, *unsure} - set(without) - closed
         await self._on_rules_thread(lambda: firewall.replace(wanted_zones, sorted(wanted)))
         self._zones = wanted_zones
 

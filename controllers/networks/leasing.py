@@ -164,6 +164,8 @@ def rename(transaction: Transaction, owner: str, before: str, after: str) -> Non
     for lease in transaction.where(AddressLease, "owner", owner):
         if NAMES in lease.meta.labels:
             names = [after if name == before else name for name in lease.meta.labels[NAMES].split()]
+            if names == lease.meta.labels[NAMES].split():
+                continue
             transaction.update(lease.with_meta(labels={**lease.meta.labels, NAMES: " ".join(names)}))
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import select
 import signal
 import stat
 from collections.abc import Iterable, Sequence
@@ -21,6 +22,7 @@ from store.crashpoints import crashpoint
 _log = logging.getLogger(__name__)
 _PROGRAM = "/usr/sbin/dnsmasq"
 _UNPRIVILEGED = "nobody"
+_PATIENCE = 2
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class NameServers:
         if pid is not None and settings.exists() and settings.read_text() == wanted:
             return False
         if pid is not None:
-            _signal(pid, signal.SIGTERM)
+            _end(pid)
         directory.mkdir(mode=0o755, parents=True, exist_ok=True)
         hosts = directory / "hosts"
         if not hosts.exists():
@@ -97,7 +99,7 @@ class NameServers:
         """Stop the server and forget its files; neither there is fine."""
         directory = self._root / network
         if (pid := self._pid(network)) is not None:
-            _signal(pid, signal.SIGTERM)
+            _end(pid)
         self._spawned.pop(network, None)
         for name in ("settings", "hosts", "hosts.new", "log", "pid"):
             (directory / name).unlink(missing_ok=True)
@@ -200,6 +202,24 @@ def _signal(pid: int, number: int) -> None:
         os.kill(pid, number)
     except ProcessLookupError:
         return
+
+
+def _end(pid: int) -> None:
+    """Have a server end and leave nothing of itself in the list of processes. Blocking for some milliseconds."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        waiting = select.poll()
+        waiting.register(descriptor, select.POLLIN)
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            _signal(pid, number)
+            if waiting.poll(_PATIENCE * 1000):
+                break
+    finally:
+        os.close(descriptor)
+    _reap(pid)
 
 
 def _reap(pid: int) -> None:

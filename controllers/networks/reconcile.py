@@ -85,6 +85,7 @@ class NetworkLoop:
         for network in list(self._store.networks):
             if network.meta.deletion_requested_at is None:
                 await self._make(network)
+        await self._host.write_names(network.uid for network in self._store.networks)
         await self._host.replace_rules()
 
     def _keys(self) -> Iterable[str]:
@@ -108,6 +109,7 @@ class NetworkLoop:
             mended = await self._make(network)
             if not network.status.ready:
                 await self._host.replace_rules()
+                crashpoint("network.make.ruled")
         except (OSError, NftablesError) as error:
             await self._tell(network, NetworkStatus(observed_generation=network.meta.generation, error=str(error)))
             raise
@@ -164,6 +166,7 @@ class NetworkLoop:
             await asyncio.to_thread(bridge.remove, network.spec.bridge, self._mark)
         crashpoint("network.remove.unlinked")
         await self._store.commit(lambda transaction: creating.finish(transaction, network.uid))
+        crashpoint("network.remove.finished")
         await self._host.replace_rules()
 
     def _watch_server(self, uid: str) -> None:

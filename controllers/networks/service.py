@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,6 +27,9 @@ from store.errors import ConflictError, EngineError, InvalidParameterError, NotF
 from store.objects import Container, Network
 from store.objects.containers import EndpointSpec, EndpointStatus, PublishedPort
 from store.store import Change, Store, Transaction
+
+REFIT = "refit"
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,7 @@ class NetworkService:
         await startup.predefined(self._store, self._layout, self._bip)
         await startup.clear_away(self._store, self._layout, self._host)
         await self._loop.make_all()
+        await self._refit_noted()
         self._watcher.start()
         self._unwatch = self._store.on_change(Container, self._on_container)
 
@@ -81,6 +87,15 @@ class NetworkService:
         self._loop.stop()
         await self._host.close()
 
+    def look_at_mounts(self) -> None:
+        """Mounts have changed on the host: have the loop look at the containers whose namespace is kept no longer."""
+        for uid in self._host.connected:
+            container = self._store.containers.get(uid)
+            if container is None or not container.running or container.network_mode in ("host", "none"):
+                continue
+            if not self._host.is_busy(uid) and not namespaces.exists(self._layout.namespaces / uid):
+                self._loop.changed_container(uid, 0.0)
+
     def _on_container(self, change: Change[Container]) -> None:
         before, after = change.before, change.after
         if before is None or after is None or before.name == after.name:
@@ -89,9 +104,15 @@ class NetworkService:
         self._renaming.add(task)
         task.add_done_callback(self._renaming.discard)
 
+    def rename(self, transaction: Transaction, container: Container, before: str) -> None:
+        """In the transaction that renames a container: its addresses get its new name too."""
+        leasing.rename(transaction, container.uid, before, container.name)
+
     async def _rename(self, uid: str, before: str, after: str) -> None:
         async with self._host.busy(uid):
+            # Once more, for a start that was leasing under the old name just then.
             await self._store.commit(lambda transaction: leasing.rename(transaction, uid, before, after))
+            crashpoint("container.rename.leased")
             await self._host.write_names(lease.network for lease in self._store.address_leases.where("owner", uid))
 
     def resolve(self, text: str) -> Network:
@@ -147,9 +168,10 @@ class NetworkService:
         interfaces = self._interfaces(leased.endpoints)
         number = await namespaces.on_own_thread(partial(sandbox.create, path, interfaces))
         crashpoint("network.attach.made")
-        await self._host.publish(leased.forwardings)
+        await self._host.publish(container.uid, leased.forwardings)
         crashpoint("network.attach.published")
         await self._host.write_names(endpoint.network for endpoint in leased.endpoints.values())
+        crashpoint("network.attach.named")
         self._host.remember(container.uid, leased.endpoints, number)
         return Attachment(path, leased.endpoints, leased.ports, secrets.token_hex(32))
 
@@ -238,6 +260,7 @@ class NetworkService:
         live = self._host.forget(uid)
         forwardings = self._host.forwardings(uid)
         await self._host.unpublish(uid, forwardings)
+        crashpoint("network.detach.unpublished")
         await asyncio.to_thread(namespaces.drop, self._layout.namespaces / uid)
         crashpoint("network.detach.dropped")
         affected = {lease.network for lease in self._store.address_leases.where("owner", uid)}
@@ -251,12 +274,14 @@ class NetworkService:
 
         if affected or gone or self._store.port_leases.where("owner", uid):
             await self._store.commit(give_back, durable=False)
+        self._host.given_back(uid)
+        crashpoint("network.detach.returned")
         await self._host.write_names(affected)
 
     async def connect(self, container: Container, network: Network, spec: EndpointSpec) -> None:
         """Connect a container, running or not, to a network. Raises store.errors in dockerd's words."""
         connecting.check_connect(container, network, spec)
-        async with self._host.busy(container.uid):
+        async with self._host.busy(container.uid), self._refitting(container):
             before = self._host.forwardings(container.uid)
             prefix = f"{self._layout.prefix}v"
             changed = await connecting.connect(self._store, container.uid, network, spec, self._chooser, prefix)
@@ -266,14 +291,41 @@ class NetworkService:
         """Disconnect a container, running or not, from a network. Raises store.errors in dockerd's words."""
         if network.spec.driver == "host":
             raise InvalidParameterError(connecting.HOST_NETWORK)
-        async with self._host.busy(container.uid):
+        async with self._host.busy(container.uid), self._refitting(container):
             before = self._host.forwardings(container.uid)
             changed = await connecting.disconnect(self._store, container.uid, network, self._chooser)
             if changed.gone is not None and changed.gone.interface:
                 path = self._layout.namespaces / container.uid
                 await namespaces.on_own_thread(partial(sandbox.unplug, path, changed.gone.interface))
+                crashpoint("network.disconnect.unplugged")
                 await self._host.write_names([network.uid])
             await self._refit(changed.container, before)
+
+    @asynccontextmanager
+    async def _refitting(self, container: Container) -> AsyncIterator[None]:
+        """Note beside a running container that its network is being changed: after a crash it is refitted."""
+        if not container.running:
+            yield
+            return
+        note = self._layout.bundle(container.uid) / REFIT
+        await asyncio.to_thread(note.touch)
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(note.unlink, missing_ok=True)
+
+    async def _refit_noted(self) -> None:
+        for container in list(self._store.containers):
+            note = self._layout.bundle(container.uid) / REFIT
+            if not container.running or not note.exists():
+                continue
+            try:
+                async with self._host.busy(container.uid):
+                    await self._refit(container, self._host.forwardings(container.uid))
+            except (EngineError, OSError) as error:
+                # It may have ended while nobody looked.
+                _log.warning("container %s could not be refitted: %s", container.uid, error)
+            note.unlink(missing_ok=True)
 
     async def _refit(self, container: Container, before: list[Forwarding]) -> None:
         """Make a running container's namespace, ports, names and files fit its endpoints."""
@@ -281,11 +333,15 @@ class NetworkService:
             return
         endpoints, path = container.status.endpoints, self._layout.namespaces / container.uid
         await namespaces.on_own_thread(partial(sandbox.mend, path, self._interfaces(endpoints)))
+        crashpoint("network.refit.plugged")
         after = self._host.forwardings(container.uid)
         if set(after) != set(before):
             await self._host.unpublish(container.uid, before)
-            await self._host.hold(container.uid, container.status.ports)
-            await self._host.publish(after)
+            try:
+                await self._host.hold(container.uid, container.status.ports)
+            finally:
+                await self._host.publish(container.uid, after)
+        crashpoint("network.refit.published")
         await self._host.write_names(endpoint.network for endpoint in endpoints.values())
         numbers = await asyncio.to_thread(bridge.peer_namespaces)
         known = [numbers[each.host_interface] for each in endpoints.values() if each.host_interface in numbers]

@@ -9,6 +9,7 @@ from ipaddress import AddressValueError, IPv4Interface, NetmaskValueError
 from controllers.layout import Layout
 from controllers.networks import bridge, creating, ipam, namespaces
 from controllers.networks.host import Host
+from store.crashpoints import crashpoint
 from store.errors import InvalidParameterError
 from store.objects import AddressLease, Container, Network, PortLease
 from store.objects.meta import Meta
@@ -103,6 +104,7 @@ async def clear_away(store: Store, layout: Layout, host: Host) -> None:
                 transaction.delete(PortLease, port.uid)
 
     await store.commit(free)
+    crashpoint("adoption.networks.freed")
     bridges = {network.spec.bridge for network in store.networks}
     kept = {
         endpoint.host_interface
@@ -112,6 +114,7 @@ async def clear_away(store: Store, layout: Layout, host: Host) -> None:
     }
     networks = {network.uid for network in store.networks}
     await asyncio.to_thread(_clear_host, layout, host, living, bridges | kept, networks)
+    crashpoint("adoption.networks.cleared")
     numbers = await asyncio.to_thread(bridge.peer_namespaces)
     for container in store.containers:
         if container.running and container.status.endpoints:

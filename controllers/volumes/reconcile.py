@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from msgspec.structs import replace
 
 from controllers.archive.helper import Archiver
 from controllers.archive.kernel import is_mount_point, sync_directory
+from controllers.containers import process
 from controllers.controller import Result
 from controllers.layout import Layout
 from controllers.repairs import repaired
@@ -23,6 +25,7 @@ from store.store import Store, Transaction
 
 FINALIZER = "volumes"
 RESOLVE_TIMEOUT = 10.0
+MS_RDONLY = 1
 
 
 class VolumeReconciler:
@@ -110,10 +113,36 @@ class VolumeReconciler:
         mounted = await asyncio.to_thread(is_mount_point, target)
         if self.in_use(volume.name):
             if not mounted:
-                await self.mount(volume, wanted)
-                await self._store.commit(lambda tx: tx.emit(repaired("mount missing", "volume", volume.name)))
+                await self._bring_back(volume, wanted)
         elif mounted:
             await self._archiver.unmount(target)
+
+    async def _bring_back(self, volume: Volume, wanted: DeviceMount) -> None:
+        """Mount what is needed. That it was missing is drift only where a container runs with it: the very mount that
+        this one has is laid again then, since a new one might be another (a tmpfs would be empty)."""
+        running = [user for user in self._store.containers.where("volume", volume.name) if user.running]
+        for user in running:
+            if await self._borrow(volume, user, wanted):
+                break
+        else:
+            await self.mount(volume, wanted)
+        if running:
+            await self._store.commit(lambda tx: tx.emit(repaired("mount missing", "volume", volume.name)))
+
+    async def _borrow(self, volume: Volume, user: Container, wanted: DeviceMount) -> bool:
+        place = next(point.destination for point in user.spec.mounts if point.name == volume.name)
+        try:
+            namespace = process.open_namespace(user.status.pid, user.status.pid_start_time, "mnt")
+        except OSError:
+            return False
+        try:
+            target = self._layout.volume_data(volume.name)
+            await self._archiver.mount_again(namespace, place, target, writable=not wanted.flags & MS_RDONLY)
+        except EngineError:
+            return False
+        finally:
+            os.close(namespace)
+        return True
 
     async def _note(self, volume: Volume, message: str) -> None:
         def change(tx: Transaction) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from controllers.archive.helper import Archiver
+from controllers.archive.kernel import is_mount_point
 from controllers.controller import Controller
 from controllers.layout import Layout
 from controllers.manager import Manager
@@ -64,6 +65,14 @@ class VolumeService:
         manager.add(self.controller)
         manager.watch(Volume, self.controller)
         manager.watch(Container, self.controller, _volumes_to_settle)
+
+    def look_at_mounts(self) -> None:
+        """Mounts have changed on the host: have the loop look at the volumes that miss theirs."""
+        for volume in self._store.volumes:
+            if local.device_mount(volume.spec.options) is None or not self._reconciler.in_use(volume.name):
+                continue
+            if not is_mount_point(self.directory(volume.name)):
+                self.controller.enqueue(volume.name)
 
     def _keys(self) -> list[str]:
         return [volume.name for volume in self._store.volumes]
@@ -182,6 +191,7 @@ class VolumeService:
                 await self._reconciler.make(volume)
                 if wanted is not None:
                     await self._reconciler.mount(volume, wanted)
+                    crashpoint("volume.mount.mounted")
         except BaseException:
             self._holds.drop(name, holder)
             raise
@@ -256,12 +266,14 @@ class VolumeService:
                 return
             if need is filling.Need.COPY_ANEW:
                 await self._archiver.remove(data)
+                crashpoint("volume.populate.emptied")
                 await self._reconciler.make(volume)
             if need is not filling.Need.FILLED:
                 crashpoint("volume.populate.begun")
                 await self._archiver.copy_up(image_root, destination, data)
                 crashpoint("volume.populate.copied")
                 await asyncio.to_thread(filling.finished, data)
+                crashpoint("volume.populate.finished")
             await self._store.commit(lambda tx: _set_populated(tx, volume.uid), durable=False)
 
     async def remove(self, name: str, *, force: bool = False, leaving: str = "") -> None:

@@ -56,6 +56,44 @@ class Auditor:
         found += self._layers()
         found += self._links(containers, running)
         found += self._ports(containers)
+        found += self._names(containers, running)
+        found += compare("file of an exec", set(), self._exec_files())
+        found += compare("zombie", set(), self._zombies())
+        return found
+
+    def _names(self, containers: Iterable[dict[str, Any]], running: set[str]) -> list[str]:
+        """What the name servers and the containers' own hosts files say, against the rows."""
+        found: list[str] = []
+        promised: dict[str, set[str]] = {}
+        for container in containers:
+            if container["Id"] not in running:
+                continue
+            name = container["Names"][0].removeprefix("/")
+            hosts = lines(self.layout.container(container["Id"]) / "hosts")
+            for network, endpoint in container["NetworkSettings"]["Networks"].items():
+                address = endpoint["IPAddress"]
+                if address and not any(line.startswith(address) for line in hosts):
+                    found.append(f"hosts file of {name}: {address} missing")
+                if address and network != "bridge":
+                    promised.setdefault(endpoint["NetworkID"], set()).add(f"{address} {name}")
+        for network in children(self.layout.names):
+            there = {" ".join(line.split()[:2]) for line in lines(self.layout.names / network / "hosts")}
+            found += compare("name", promised.get(network, set()), there)
+        return found
+
+    def _exec_files(self) -> set[str]:
+        return {str(path) for path in self.layout.bundle("x").parent.glob("*/exec-*")}
+
+    def _zombies(self) -> set[str]:
+        found = set()
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                head, _, tail = stat.read_text(errors="replace").rpartition(")")
+            except OSError:
+                continue
+            state, parent, *_ = tail.split()
+            if state == "Z" and int(parent) == self.pid:
+                found.add(head)
         return found
 
     def _mounted_roots(self) -> set[str]:
@@ -158,6 +196,14 @@ def own_namespace(container: dict[str, Any]) -> bool:
     """Whether a listed container has a network namespace of its own."""
     mode: str = container["HostConfig"]["NetworkMode"]
     return mode != "host" and not mode.startswith("container:")
+
+
+def lines(file: Path) -> list[str]:
+    """A file's lines; none when it is not there."""
+    try:
+        return file.read_text().splitlines()
+    except FileNotFoundError:
+        return []
 
 
 def children(directory: Path) -> set[str]:

@@ -71,6 +71,7 @@ def remove(engine: Engine) -> None:
     ask(engine, "DELETE", f"/networks/{NETWORK}", fine=(404,))
     ask(engine, "DELETE", f"/images/{TAG}", fine=(404,))
     ask(engine, "DELETE", "/images/fatal:latest", fine=(404,))
+    ask(engine, "POST", "/images/prune")
 
 
 def nothing(engine: Engine) -> None:
@@ -97,19 +98,19 @@ def volume_create(engine: Engine) -> None:
     ask(engine, "POST", "/volumes/create", {"Name": VOLUME})
 
 
-def small_tar() -> bytes:
+def small_tar(content: bytes) -> bytes:
     """A root file system with one file."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         member = tarfile.TarInfo("hello")
-        member.size = 5
-        tar.addfile(member, io.BytesIO(b"hello"))
+        member.size = len(content)
+        tar.addfile(member, io.BytesIO(content))
     return buffer.getvalue()
 
 
-def image_import(engine: Engine) -> None:
+def image_import(engine: Engine, content: bytes = b"hello") -> None:
     """Import an image."""
-    body = ask_tar(engine, "/images/create?fromSrc=-&repo=fatal&tag=latest", small_tar())
+    body = ask_tar(engine, "/images/create?fromSrc=-&repo=fatal&tag=latest", small_tar(content))
     assert b"sha256:" in body, body
 
 
@@ -181,6 +182,64 @@ def with_network(engine: Engine) -> None:
     )
 
 
+def executed(engine: Engine) -> None:
+    """A process in the running container, which ends."""
+    made = json.loads(ask(engine, "POST", f"/containers/{FATAL}/exec", {"Cmd": ["true"], "AttachStdout": True}))
+    ask(engine, "POST", f"/exec/{made['Id']}/start", {"Detach": True})
+
+
+def with_device_volume(engine: Engine) -> None:
+    """The container, with a volume that has to be mounted."""
+    options = {"type": "tmpfs", "device": "tmpfs", "o": "size=1m"}
+    ask(engine, "POST", "/volumes/create", {"Name": VOLUME, "DriverOpts": options})
+    create(engine)
+
+
+def renamed(engine: Engine) -> None:
+    """Another name for the container, known on its network; and back, so that it is found again."""
+    ask(engine, "POST", f"/containers/{FATAL}/rename?name={FATAL}2", fine=(404,))
+    ask(engine, "POST", f"/containers/{FATAL}2/rename?name={FATAL}")
+
+
+def running_with_network(engine: Engine) -> None:
+    """The container, running in a network of its own."""
+    with_network(engine)
+    ask(engine, "POST", f"/containers/{FATAL}/start", fine=(304,))
+
+
+def stopped(engine: Engine) -> None:
+    """The container, which ran once."""
+    started(engine)
+    ask(engine, "POST", f"/containers/{FATAL}/kill")
+
+
+def unused(engine: Engine) -> None:
+    """A network, a volume and an image without a name that nobody uses."""
+    network_create(engine)
+    volume_create(engine)
+    image_import(engine, b"older")
+    image_import(engine)
+
+
+def prune(what: str) -> Callable[[Engine], None]:
+    """``POST /{what}/prune``."""
+    return lambda engine: void(ask(engine, "POST", f"/{what}/prune"))
+
+
+def half_filled(engine: Engine) -> None:
+    """A volume as a crash leaves it while it is being filled from an image."""
+    volume_create(engine)
+    data = engine.layout.volume_data(VOLUME)
+    (data / "half").touch()
+    (data.parent / "populating").touch()
+
+
+def create_refilled(engine: Engine) -> None:
+    """A container that has the volume where its image has files."""
+    body = {"Image": "busybox:latest", "Cmd": ["true"], "HostConfig": {"Binds": [f"{VOLUME}:/bin"]}}
+    ask(engine, "POST", f"/containers/create?name={FATAL}", body, fine=(409,))
+
+
 def cannot_start(engine: Engine) -> None:
     """Start a container whose program does not exist, which fails each time."""
     ask(engine, "POST", f"/containers/{FATAL}/start", fine=(400,))
@@ -209,7 +268,15 @@ OPERATIONS: dict[str, Operation] = {
     "container.unpause": Operation(paused, on_container("unpause"), remove),
     "container.update": Operation(started, updated, remove),
     "container.fail": Operation(lambda e: create(e, command=("nosuch",)), cannot_start, remove),
-    "container.rename": Operation(started, on_container("rename", "?name=fatal2"), remove),
+    "container.rename": Operation(running_with_network, renamed, remove),
+    "container.signal": Operation(started, on_container("kill", "?signal=USR1"), remove),
+    "exec.start": Operation(started, executed, remove),
+    "container.prune": Operation(stopped, prune("containers"), remove),
+    "network.prune": Operation(unused, prune("networks"), remove),
+    "volume.prune": Operation(unused, prune("volumes"), remove),
+    "image.prune": Operation(unused, prune("images"), remove),
+    "volume.mount": Operation(with_device_volume, on_container("start"), remove),
+    "volume.refill": Operation(half_filled, create_refilled, remove),
     "network.create": Operation(nothing, network_create, remove),
     "network.remove": Operation(
         network_create, lambda e: void(ask(e, "DELETE", f"/networks/{NETWORK}", fine=(404,))), remove

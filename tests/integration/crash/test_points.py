@@ -27,13 +27,31 @@ ROUTES: dict[str, tuple[str, ...]] = {
         "container.stop",
         "container.exit",
         "container.remove",
+        "container.kill",
+        "container.restart",
+        "container.pause",
+        "container.rename",
+        "container.update",
         "network.create",
+        "network.remove",
+        "network.connect",
+        "network.disconnect",
         "volume.create",
+        "volume.remove",
         "image.load",
+        "image.import",
         "image.tag",
+        "image.remove",
     ),
     "container.start.failed": ("container.fail",),
-    "container.wish": ("container.start", "container.stop"),
+    "container.wish": tuple(f"container.{verb}" for verb in ("start", "stop", "restart", "pause", "unpause")),
+    "container.remove.gone": ("container.remove", "container.prune"),
+    "runtime.delete": ("container.stop", "container.remove"),
+    "network.refit": ("network.connect", "network.disconnect"),
+    "network.remove.unlinked": ("network.remove", "network.prune"),
+    "volume.remove.emptied": ("volume.remove", "volume.prune"),
+    "image.remove": ("image.remove", "image.prune"),
+    "volume.populate.emptied": ("volume.refill",),
     "runtime.create": ("container.start", "container.restart"),
     "image.layer": ("image.load", "image.import"),
     "image.register": ("image.load",),
@@ -44,8 +62,8 @@ ROUTES: dict[str, tuple[str, ...]] = {
     "volume.populate": ("container.create",),
 }
 """The operations that reach points which are not named after one, by the points' beginning."""
-ELSEWHERE = ("adoption.", "image.pull.", "log.")
-"""Points on other ways: the daemon's own start (test_start.py), registries (the images' tests) and logs (theirs)."""
+ELSEWHERE = ("adoption.", "image.pull.", "log.", "repair.")
+"""Points on other ways: the daemon's own start (test_start.py), pulls (test_pull.py), logs and drift (theirs)."""
 
 
 def points() -> list[str]:

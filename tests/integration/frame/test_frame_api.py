@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -240,3 +241,18 @@ def test_an_answer_at_hand_is_the_one_of_the_long_way(engine: Engine, path: str)
     # A second may go by between two answers, and a list says how old things are.
     assert any(ask() == ask(**long) for _ in range(5))
     connection.close()
+
+
+@pytest.mark.parametrize("path", ["/events?since=1&until=2", "/containers/{id}/logs?stdout=1&follow=1"])
+def test_a_client_of_http_1_0_reads_a_stream_until_its_end(engine: Engine, path: str) -> None:
+    container = engine.run("-d", "busybox", "echo", "said")
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(engine.socket_path))
+        connection.sendall(f"GET {path.format(id=container)} HTTP/1.0\r\n\r\n".encode())
+        answer = b""
+        while piece := connection.recv(4096):
+            answer += piece
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b" 200 OK" in head
+    assert b"chunked" not in head
+    assert body.endswith(b"said\n") or "events" in path

@@ -191,13 +191,25 @@ async def test_use_is_told_once_for_each_container(world: World) -> None:
 
 async def test_a_mount_that_somebody_took_away_is_put_back(world: World) -> None:
     await world.volumes.ensure("ram", options=TMPFS)
+    await world.add_container("c1", "ram")
     await world.volumes.mount("ram", "c1")
+    await world.set_phase("c1", "running")
     await world.archiver.unmount(world.volumes.directory("ram"))
-    world.volumes.controller.enqueue("ram")
+    world.volumes.look_at_mounts()
     await world.until("ram", mounted=True)
     async with asyncio.timeout(10):
         while "repair: mount missing" not in await actions(world.store):
             await asyncio.sleep(0.01)
+
+
+async def test_a_mount_for_a_start_is_no_repair(world: World) -> None:
+    await world.volumes.ensure("ram", options=TMPFS)
+    await world.add_container("c1", "ram")
+    world.volumes.controller.enqueue("ram")
+    await world.volumes.mount("ram", "c1")
+    world.volumes.controller.enqueue("ram")
+    await world.until("ram", mounted=True)
+    assert not [action for action in await actions(world.store) if action.startswith("repair")]
 
 
 async def test_a_directory_that_somebody_took_away_is_put_back(world: World) -> None:
