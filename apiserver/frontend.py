@@ -7,7 +7,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
-from aiohttp import web
+from aiohttp import HttpVersion10, HttpVersion11, web
 
 from apiserver.config import Settings
 from apiserver.connection import Connection
@@ -19,9 +19,10 @@ from apiserver.middleware.metrics import Observation
 from apiserver.middleware.origins import check_origin
 from apiserver.middleware.prefix import split_version
 from apiserver.queries import Query
+from apiserver.rendering import error_response
 from apiserver.streams import Hijacked
 from apiserver.wire.versions import ApiVersion
-from store.errors import EngineError
+from store.errors import EngineError, InvalidParameterError
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +54,12 @@ class Frontend:
             return response
 
     async def _answer(self, request: web.BaseRequest, observation: Observation) -> web.StreamResponse:
+        if request.version < HttpVersion10:
+            raise InvalidParameterError("malformed HTTP request: it names no version of HTTP")
+        if request.version >= HttpVersion11 and (expected := request.headers.get("Expect")):
+            if expected.lower() != "100-continue":
+                return error_response(417, "the request's expectation cannot be met")
+            await _ask_for_body(request)
         connection = request.protocol
         if isinstance(connection, Connection) and connection.tcp:
             self._check_stranger(request)
@@ -90,6 +97,13 @@ class Frontend:
         if request.transport is not None:
             request.transport.close()
         return Hijacked(500)
+
+
+async def _ask_for_body(request: web.BaseRequest) -> None:
+    """Some clients hold a body back until they are asked for it (RFC 9110, 10.1.1)."""
+    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    # This is not yet the answer.
+    request.writer.output_size = 0
 
 
 def _clean(path: str) -> str:

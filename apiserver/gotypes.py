@@ -11,9 +11,12 @@ from msgspec import inspect
 
 from store.errors import InvalidParameterError
 
-_INT64 = 2**63
+_INT64 = (-(2**63), 2**63)
+# Bounds of Go's narrower types; what is unsigned in dockerd and beyond 63 bits has no use here.
+_BOUNDS = {"uint16": (0, 2**16), "uint": (0, 2**32), "uint64": (0, 2**63), "fs.FileMode": (0, 2**32)}
 
 GO_NAMES: dict[str, str] = {
+    "UpdateRequest": "container.UpdateConfig",
     "CreateRequest": "runconfig.ContainerConfigWrapper",
     "ContainerConfig": "container.Config",
     "HostConfig": "container.HostConfig",
@@ -48,6 +51,13 @@ _FIELD_TYPES: dict[tuple[str, str], str] = {
     ("HostConfig", "PortBindings"): "nat.PortMap",
     ("HostConfig", "OomScoreAdj"): "int",
     ("HostConfig", "BlkioWeight"): "uint16",
+    ("HostConfig", "ConsoleSize"): "uint",
+    ("HostConfig", "IOMaximumIOps"): "uint64",
+    ("HostConfig", "IOMaximumBandwidth"): "uint64",
+    ("UpdateConfig", "BlkioWeight"): "uint16",
+    ("WeightDevice", "Weight"): "uint16",
+    ("ThrottleDevice", "Rate"): "uint64",
+    ("TmpfsOptions", "Mode"): "fs.FileMode",
     ("RestartPolicy", "MaximumRetryCount"): "int",
 }
 
@@ -101,7 +111,7 @@ class _Place:
 
     def refuse(self, value: Any, go_type: str) -> InvalidParameterError:
         kind = kind_of(value)
-        if kind == "number" and go_type.startswith(("int", "uint", "time.")):
+        if kind == "number" and go_type.startswith(("int", "uint", "time.", "fs.")):
             kind = f"number {value}"
         if not self.path:
             return InvalidParameterError(f"json: cannot unmarshal {kind} into Go value of type {go_type}")
@@ -140,8 +150,10 @@ def _fit(value: Any, shape: inspect.Type, place: _Place) -> Any:
         case inspect.AnyType() | inspect.RawType() | inspect.LiteralType() | inspect.EnumType():
             return value
         case inspect.IntType():
-            if type(value) is not int or not -_INT64 <= value < _INT64:
-                raise place.refuse(value, _go_type(shape, place))
+            go_type = _go_type(shape, place)
+            low, high = _BOUNDS.get(go_type, _INT64)
+            if type(value) is not int or not low <= value < high:
+                raise place.refuse(value, go_type)
             return value
         case inspect.FloatType():
             if type(value) not in (int, float):
@@ -221,7 +233,7 @@ def _zero(shape: inspect.Type) -> Any:
 
 
 def _go_type(shape: inspect.Type, place: _Place) -> str:
-    if place.path:
+    if place.path and not isinstance(shape, inspect.TupleType):
         known = _FIELD_TYPES.get((place.struct, place.path[-1]))
         if known is not None:
             return known

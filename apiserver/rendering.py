@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ HEADERS = {
     "Server": f"Wharfinger/{VERSION} (linux)",
 }
 """What every answer carries, by which clients know what they talk to."""
+_NO_CHARACTER = re.compile("[\ud800-\udfff]")
 _encoder = msgspec.json.Encoder()
 
 
@@ -35,8 +37,8 @@ def json_response(value: Any, status: int = 200) -> web.Response:
 
 
 def error_response(status: int, message: str) -> web.Response:
-    """An error as every client expects it: ``{"message": …}``."""
-    return json_response({"message": message}, status)
+    """An error as every client expects it: ``{"message": …}``. What it quotes of the request may be no Unicode."""
+    return json_response({"message": _NO_CHARACTER.sub("\ufffd", message)}, status)
 
 
 def no_content(status: int = 204) -> web.Response:

@@ -16,6 +16,7 @@ from store.errors import InvalidParameterError
 from store.objects.containers import ContainerConfig, EndpointSpec, HealthConfig, HostConfig
 
 NAME = re.compile(r"/?[a-zA-Z0-9][a-zA-Z0-9_.-]+")
+_MAC = re.compile("[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 MILLISECOND = 1_000_000
 T = TypeVar("T")
 ADJECTIVES = (
@@ -50,13 +51,13 @@ def check_name(name: str) -> str:
 
 def signal_number(text: str) -> int:
     """A signal's number from its number, name or name without ``SIG``; InvalidParameterError for anything else."""
-    if text.isdecimal():
+    if re.fullmatch(r"[0-9]{1,18}", text):
         number = int(text)
         if not 1 <= number <= signal.SIGRTMAX:
             raise InvalidParameterError(f"Invalid signal: {text}")
         return number
     name = text.upper().removeprefix("SIG")
-    realtime = re.fullmatch(r"RTM(IN|AX)([+-]\d+)?", name)
+    realtime = re.fullmatch(r"RTM(IN|AX)([+-][0-9]{1,2})?", name)
     if realtime:
         base = signal.SIGRTMIN if realtime[1] == "IN" else signal.SIGRTMAX
         number = base + int(realtime[2] or 0)
@@ -71,22 +72,14 @@ def signal_number(text: str) -> int:
 
 def check_config(config: ContainerConfig) -> ContainerConfig:
     """Validate what the client sent, before the image's part is merged in."""
-    for variable in config.env or ():
-        if not variable or variable.startswith("="):
-            raise InvalidParameterError(f"invalid environment variable: {variable}")
+    _check_environment(config)
     if config.working_dir:
-        if not config.working_dir.startswith("/"):
-            raise InvalidParameterError(
-                f"the working directory '{config.working_dir}' is invalid, it needs to be an absolute path"
-            )
+        _check_directory(config)
         config = replace(config, working_dir=posixpath.normpath(config.working_dir))
     if config.stop_signal:
         signal_number(config.stop_signal)
     if config.healthcheck:
         _check_health(config.healthcheck)
-    for texts in (config.cmd, config.entrypoint, config.env):
-        if any("\0" in text for text in texts or ()):
-            raise InvalidParameterError("invalid argument: NUL byte in a string")
     return config
 
 
@@ -133,7 +126,33 @@ def merge_image(config: ContainerConfig, image: ContainerConfig) -> ContainerCon
     )
     if not merged.cmd and not merged.entrypoint:
         raise InvalidParameterError("No command specified")
+    _check_environment(merged)
+    _check_directory(merged)
+    # The kernel's strings end there; an image's configuration is no more to be trusted than the client's.
+    for text in (merged.working_dir, merged.hostname, merged.domainname, merged.user):
+        _check_text(text)
+    for texts in (merged.cmd, merged.entrypoint, merged.env, merged.volumes):
+        for text in texts or ():
+            _check_text(text)
     return merged
+
+
+def _check_environment(config: ContainerConfig) -> None:
+    for variable in config.env or ():
+        if not variable or variable.startswith("="):
+            raise InvalidParameterError(f"invalid environment variable: {variable}")
+
+
+def _check_directory(config: ContainerConfig) -> None:
+    if config.working_dir and not config.working_dir.startswith("/"):
+        raise InvalidParameterError(
+            f"the working directory '{config.working_dir}' is invalid, it needs to be an absolute path"
+        )
+
+
+def _check_text(text: str) -> None:
+    if "\0" in text:
+        raise InvalidParameterError("invalid argument: NUL byte in a string")
 
 
 def _union(mine: dict[str, T] | None, theirs: dict[str, T] | None) -> dict[str, T] | None:
@@ -172,22 +191,30 @@ def endpoints(mode: str, networking: NetworkingConfig | None, mac_address: str) 
     name = "bridge" if mode in ("", "default") else mode
     request = asked.get(name) or next(iter(asked.values()), None) if name not in ("host", "none") else None
     if request is None:
-        return {name: EndpointSpec(network=name, mac_address=mac_address)}
+        return {name: EndpointSpec(network=name, mac_address=_hardware_address(mac_address))}
     return {name: endpoint(name, request, mac_address)}
 
 
 def endpoint(network: str, request: EndpointRequest, mac_address: str = "") -> EndpointSpec:
-    """One endpoint as the client asked for it."""
+    """One endpoint as the client asked for it. InvalidParameterError for a MAC address that is none."""
     ipam = request.ipam_config
     return EndpointSpec(
         network=network,
         aliases=tuple(request.aliases or ()),
         ipv4_address=ipam.ipv4_address if ipam else "",
-        mac_address=request.mac_address or mac_address,
+        mac_address=_hardware_address(request.mac_address or mac_address),
         links=tuple(request.links or ()),
         driver_opts=request.driver_opts,
         ipam_given=ipam is not None,
     )
+
+
+def _hardware_address(text: str) -> str:
+    """A station's address with colons; dockerd finds out only at the start what is none."""
+    address = text.replace("-", ":").lower()
+    if address and (not _MAC.fullmatch(address) or int(address[:2], 16) % 2):
+        raise InvalidParameterError(f"address {text}: invalid MAC address")
+    return address
 
 
 def _check_address(request: EndpointRequest) -> None:

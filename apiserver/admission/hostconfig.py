@@ -15,6 +15,7 @@ from store.objects import log_options
 from store.objects.containers import HostConfig, LogConfig, PortBinding, RestartPolicy
 
 MIB = 1024 * 1024
+_CPU = re.compile(r"[0-9]{1,9}")
 MINIMUM_MEMORY = 6 * MIB
 DEFAULT_SHM_SIZE = 64 * MIB
 MASKED_PATHS = [
@@ -78,7 +79,7 @@ def parse_cpu_list(text: str) -> frozenset[int]:
         if not part:
             raise ValueError(f"invalid format: {text}")
         first, dash, last = part.partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()):
+        if not _CPU.fullmatch(first) or (dash and not _CPU.fullmatch(last)):
             raise ValueError(f"invalid format: {text}")
         low, high = int(first), int(last or first)
         if high < low or high > 65536:
@@ -114,6 +115,8 @@ def admit(host: HostConfig, facts: HostFacts, api: tuple[int, int]) -> tuple[Hos
     if host.blkio_weight and not facts.blkio_weight:
         warnings.append("Your kernel does not support Block I/O weight or the cgroup is not mounted. Weight discarded.")
         host = replace(host, blkio_weight=0)
+    if host.blkio_weight and not 10 <= host.blkio_weight <= 1000:
+        raise InvalidParameterError("Range of blkio weight is from 10 to 1000")
     if host.network_mode == "host" and host.port_bindings:
         warnings.append("Published ports are discarded when using host network mode")
     cgroupns = host.cgroupns_mode or ("private" if facts.cgroup_v2 and not host.privileged else "host")
@@ -238,7 +241,7 @@ def _check_security(host: HostConfig) -> None:
         if device.cgroup_permissions and not re.fullmatch("[rwm]{1,3}", device.cgroup_permissions):
             raise InvalidParameterError(f"invalid device mode: {device.cgroup_permissions}")
     for rule in host.device_cgroup_rules or ():
-        if not re.fullmatch(r"[acb] ([0-9]+|\*):([0-9]+|\*) [rwm]{1,3}", rule):
+        if not re.fullmatch(r"[acb] ([0-9]{1,9}|\*):([0-9]{1,9}|\*) [rwm]{1,3}", rule):
             raise InvalidParameterError(f"invalid device cgroup rule format: '{rule}'")
 
 
@@ -318,7 +321,9 @@ def check_port(text: str) -> None:
 def _is_port_range(text: str) -> bool:
     first, dash, last = text.partition("-")
     ends = [first, last] if dash else [first]
-    return all(end.isdecimal() and int(end) <= 65535 for end in ends) and (not dash or int(first) <= int(last))
+    return all(re.fullmatch(r"[0-9]{1,9}", end) and int(end) <= 65535 for end in ends) and (
+        not dash or int(first) <= int(last)
+    )
 
 
 def _port_bindings(host: HostConfig) -> dict[str, list[PortBinding] | None] | None:

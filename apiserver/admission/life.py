@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Callable
 from typing import Any
@@ -85,7 +86,7 @@ def last_stop(container: Container) -> StopRequest:
 
 def kill_signal(text: str) -> int:
     """The signal of a kill, SIGKILL by default. InvalidParameterError."""
-    if text.isdecimal() and int(text) > signal.SIGRTMAX:
+    if re.fullmatch(r"[0-9]{1,18}", text) and int(text) > signal.SIGRTMAX:
         raise InvalidParameterError(f"The linux daemon does not support signal {text}")
     return signal_number(text or "SIGKILL")
 
@@ -145,6 +146,8 @@ def updated(container: Container, request: UpdateRequest, facts: HostFacts, api:
     given: dict[str, Any] = {name: getattr(request, name) for name in UPDATABLE if getattr(request, name)}
     alone = given if request.memory else {name: value for name, value in given.items() if name != "memory_swap"}
     admit(HostConfig(**alone, restart_policy=request.restart_policy), facts, api)
+    if not facts.blkio_weight:
+        given.pop("blkio_weight", None)
     host = container.spec.host
 
     def conflict(text: str) -> ConflictError:

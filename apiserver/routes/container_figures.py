@@ -136,7 +136,7 @@ def _empty(container: Container) -> dict[str, Any]:
 
 
 async def top(engine: Engine, call: Call) -> web.StreamResponse:
-    """``GET /containers/{id}/top``: 409 unless it runs, 500 with ps' own words."""
+    """``GET /containers/{id}/top``: 409 unless it runs, 400 with ps' own words."""
     container = lookup.container(engine.store, call.path["id"])
     _require_running(container)
     if container.status.phase == "restarting":

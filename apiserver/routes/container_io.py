@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncIterator, Mapping
 from functools import partial
 
@@ -152,15 +153,12 @@ async def _send(call: Call, pieces: AsyncIterator[bytes], *, wait: bool) -> web.
 
 def _moment(query: Query, name: str) -> int:
     text = query.text(name)
-    try:
-        return parse_unix(text) if text else 0
-    except InvalidParameterError as error:
-        raise EngineError(error.message) from error
+    return parse_unix(text) if text else 0
 
 
 def _tail(text: str) -> int:
     """A number that is none means all, as dockerd has it."""
-    return int(text) if text.isascii() and text.isdigit() else -1
+    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else -1
 
 
 def _details(container: Container) -> str:
@@ -291,7 +289,7 @@ async def attach_websocket(engine: Engine, call: Call) -> web.StreamResponse:
     chosen = plan.stdin or plan.stdout or plan.stderr
     socket = web.WebSocketResponse(max_msg_size=1024 * 1024)
     if not socket.can_prepare(call.request).ok:
-        return web.Response(status=400, text="not websocket protocol")
+        raise InvalidParameterError("not websocket protocol")
     await socket.prepare(call.request)
     client = _WebSocketClient(socket)
     how = Join(

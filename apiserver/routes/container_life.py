@@ -292,7 +292,7 @@ async def update(engine: Engine, call: Call) -> web.StreamResponse:
             await engine.containers.update(container)
         except EngineError as error:
             await wish(engine, container.uid, lambda current: replace(current.spec, host=before))
-            raise EngineError(f"Cannot update container {container.uid}: {error}") from None
+            raise type(error)(f"Cannot update container {container.uid}: {error}") from None
         crashpoint("container.update.applied")
     await engine.store.commit(lambda tx: tx.emit(event(container, "update")), durable=False)
     return json_response(UpdateResponse(warnings=None))

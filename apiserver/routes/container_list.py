@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -12,7 +13,7 @@ from aiohttp import web
 
 from apiserver.composition import Engine
 from apiserver.dispatch import Call, Route
-from apiserver.queries import Filters, Query
+from apiserver.queries import Filters, Query, parse_int
 from apiserver.rendering import json_response
 from apiserver.routes import lookup
 from apiserver.routes.containers import sizes_of
@@ -140,7 +141,7 @@ def _matchers(engine: Engine, filters: Filters) -> list[Matcher]:
     for task in filters.values("is-task"):
         if task not in ("true", "false", "1", "0"):
             raise InvalidParameterError(f"Invalid filter 'is-task=[{task}]'")
-    exits = {_exit_code(code) for code in filters.values("exited")}
+    exits = {parse_int(code) for code in filters.values("exited")}
     if exits:
         matchers.append(lambda c: c.status.exit_code in exits and c.status.finished_at != 0 and not c.running)
     if statuses := set(filters.values("status")):
@@ -165,13 +166,6 @@ def _matchers(engine: Engine, filters: Filters) -> list[Matcher]:
         if wanted_ports := [port for text in filters.values(name) for port in _port_range(name, text)]:
             matchers.append(partial(_has_port, name, frozenset(wanted_ports)))
     return matchers
-
-
-def _exit_code(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise InvalidParameterError(f'strconv.Atoi: parsing "{text}": invalid syntax') from None
 
 
 def _image_and_network(engine: Engine, filters: Filters) -> list[Matcher]:
@@ -220,7 +214,7 @@ def _port_range(name: str, text: str) -> list[str]:
     number, _, protocol = text.partition("/")
     first, _, last = number.partition("-")
     for part in (first, last or first):
-        if not part.isdecimal():
+        if not re.fullmatch(r"[0-9]{1,9}", part):
             raise InvalidParameterError(
                 f'error while looking up for {name} {text}: strconv.ParseUint: parsing "{part}": invalid syntax'
             )

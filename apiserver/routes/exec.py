@@ -77,7 +77,7 @@ async def create(engine: Engine, call: Call) -> web.StreamResponse:
     container = lookup.container(engine.store, call.path["id"])
     require_running(container, "exec")
     if request.detach_keys and parse_keys(request.detach_keys) is None:
-        raise EngineError(f"Invalid escape keys ({request.detach_keys}) provided")
+        raise InvalidParameterError(f"Invalid escape keys ({request.detach_keys}) provided")
     config = ExecConfig(
         command=tuple(request.cmd),
         tty=request.tty,

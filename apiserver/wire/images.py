@@ -127,7 +127,7 @@ def _build_config(raw: str) -> ContainerConfig:
     try:
         given = msgspec.json.decode(raw, type=_Built).container_config or {}
         return msgspec.convert({name: value for name, value in given.items() if value is not None}, ContainerConfig)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):
         return ContainerConfig()
 
 

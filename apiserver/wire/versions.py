@@ -25,7 +25,7 @@ def parse(given: str) -> ApiVersion:
     Raises InvalidParameterError, in dockerd's words, for one that is older than MINIMUM or newer than CURRENT. As in
     dockerd a missing part counts as 0 and further parts make a version newer.
     """
-    numbers = [int(part) if part else 0 for part in given.split(".")]
+    numbers = [int(part.lstrip("0")[:9] or 0) for part in given.split(".")]
     numbers += [0] * (2 - len(numbers))
     if numbers > list(CURRENT):
         raise InvalidParameterError(

@@ -8,12 +8,12 @@ import stat
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from store.errors import EngineError
+from store.errors import InvalidParameterError
 from store.objects.containers import DeviceMapping
 
 Device = dict[str, Any]
 
-_RULE = re.compile(r"([acb]) ([0-9]+|\*):([0-9]+|\*) ([rwm]{1,3})")
+_RULE = re.compile(r"([acb]) ([0-9]{1,9}|\*):([0-9]{1,9}|\*) ([rwm]{1,3})")
 _NEVER = {"/dev/pts", "/dev/shm", "/dev/fd", "/dev/mqueue", "/dev/.lxc", "/dev/.lxd-mounts", "/dev/.udev"}
 
 
@@ -46,7 +46,7 @@ def host_device(path: str, inside: str) -> Device:
 def gather(mappings: Sequence[DeviceMapping]) -> tuple[list[Device], list[Device]]:
     """The device nodes and cgroup rules for ``--device``; a directory stands for the devices in it.
 
-    EngineError in dockerd's words for one that is not there.
+    InvalidParameterError in dockerd's words for one that is not there.
     """
     nodes: list[Device] = []
     rules: list[Device] = []
@@ -54,7 +54,7 @@ def gather(mappings: Sequence[DeviceMapping]) -> tuple[list[Device], list[Device
         access = mapping.cgroup_permissions or "rwm"
         found = list(_mapped(mapping))
         if not found:
-            raise EngineError(
+            raise InvalidParameterError(
                 f'error gathering device information while adding custom device "{mapping.path_on_host}": '
                 + ("not a device node" if os.path.exists(mapping.path_on_host) else "no such file or directory")
             )
@@ -97,10 +97,10 @@ def every_host_device() -> list[Device]:
 
 
 def parse_rule(text: str) -> Device:
-    """A cgroup rule such as ``c 1:3 rwm`` (cgroups v1, devices.txt); EngineError for another form."""
+    """A cgroup rule such as ``c 1:3 rwm`` (cgroups v1, devices.txt); InvalidParameterError for another form."""
     match = _RULE.fullmatch(text)
     if match is None:
-        raise EngineError(f"invalid device cgroup rule format: '{text}'")
+        raise InvalidParameterError(f"invalid device cgroup rule format: '{text}'")
     rule: Device = {"allow": True, "type": match[1], "access": match[4]}
     rule["major"] = -1 if match[2] == "*" else int(match[2])
     rule["minor"] = -1 if match[3] == "*" else int(match[3])

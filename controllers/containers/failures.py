@@ -8,6 +8,16 @@ from pathlib import Path
 from store.errors import EngineError, InvalidParameterError
 
 NOT_FOUND, NOT_INVOKABLE, FAILED = 127, 126, 128
+# A runtime refuses what it was asked for, unless the host is at its end.
+_HOST_TROUBLE = (
+    "no space left",
+    "cannot allocate memory",
+    "too many open files",
+    "resource temporarily unavailable",
+    "input/output error",
+    "timed out",
+    "timeout",
+)
 _MISMATCH = (
     ": Are you trying to mount a directory onto a file (or vice-versa)? "
     "Check if the specified host path exists and is the expected type"
@@ -48,8 +58,10 @@ def starting(program: str, reason: str) -> EngineError:
     """The error for a container whose first process is ``program``, from the runtime's ``reason``."""
     text = f"failed to create shim task: OCI runtime create failed: {reason}: unknown"
     lower = text.lower()
-    found: EngineError = EngineError(text)
-    if program.lower() in lower and ("executable file not found" in lower or "no such file or directory" in lower):
+    found = _blamed(text)
+    # What is not found on the PATH is the program; which file does not exist must be looked at.
+    missing = "no such file or directory" in lower and program.lower() in lower
+    if missing or "executable file not found" in lower:
         found = StartError(text, NOT_FOUND)
     if "permission denied" in lower:
         found = StartError(text, NOT_INVOKABLE)
@@ -61,6 +73,9 @@ def starting(program: str, reason: str) -> EngineError:
 def executing(reason: str) -> EngineError:
     """The error for an exec, from the runtime's ``reason``."""
     text = f"OCI runtime exec failed: {reason}: unknown"
-    lower = text.lower()
-    invokable = not any(words in lower for words in ("executable file not found", "no such file", "permission denied"))
-    return EngineError(text) if invokable else InvalidParameterError(text)
+    return _blamed(text)
+
+
+def _blamed(text: str) -> EngineError:
+    trouble = any(words in text.lower() for words in _HOST_TROUBLE)
+    return EngineError(text) if trouble else InvalidParameterError(text)

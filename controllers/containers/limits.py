@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from store.errors import EngineError
+from store.errors import InvalidParameterError
 from store.objects.containers import HostConfig, ThrottleDevice, WeightDevice
 
 CPU_PERIOD = 100_000
@@ -16,7 +16,7 @@ CPU_PERIOD = 100_000
 def resources(host: HostConfig) -> dict[str, Any]:
     """Memory, CPU, process and block I/O limits in the runtime's form, without the device rules.
 
-    Zero and absent mean unlimited. EngineError for a block device that is not there.
+    Zero and absent mean unlimited. InvalidParameterError for a block device that is not there.
     """
     found: dict[str, Any] = {"memory": _memory(host), "cpu": _cpu(host)}
     if host.pids_limit:
@@ -86,5 +86,5 @@ def _numbers(entry: ThrottleDevice | WeightDevice) -> dict[str, int]:
     try:
         number = os.stat(entry.path).st_rdev
     except OSError as error:
-        raise EngineError(f"stat {entry.path}: {(error.strerror or str(error)).lower()}") from error
+        raise InvalidParameterError(f"stat {entry.path}: {(error.strerror or str(error)).lower()}") from error
     return {"major": os.major(number), "minor": os.minor(number)}

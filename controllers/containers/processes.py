@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Collection
 
-from store.errors import EngineError
+from store.errors import EngineError, InvalidParameterError
 
 TIMEOUT = 20.0
 _TITLED_PID = re.compile(r"[\s,]([^\s,]*)=\s*(PID\S*)")
@@ -16,12 +16,12 @@ _TITLED_PID = re.compile(r"[\s,]([^\s,]*)=\s*(PID\S*)")
 def parse(text: str, pids: Collection[int]) -> tuple[list[str], list[list[str]]]:
     """The titles and the rows of the processes asked for, the last column with its blanks kept.
 
-    EngineError in dockerd's words when the output has no PID column or a broken one.
+    InvalidParameterError in dockerd's words when the output has no PID column or a broken one.
     """
     lines = text.split("\n")
     titles = lines[0].split()
     if "PID" not in titles:
-        raise EngineError("Couldn't find PID field in ps output")
+        raise InvalidParameterError("Couldn't find PID field in ps output")
     place = titles.index("PID")
     rows: list[list[str]] = []
     following = False
@@ -34,7 +34,7 @@ def parse(text: str, pids: Collection[int]) -> tuple[list[str], list[list[str]]]
             rows.append(_row(fields, len(titles)))
             continue
         if not fields[place].isdigit():
-            raise EngineError(
+            raise InvalidParameterError(
                 f"Unexpected pid '{fields[place]}': strconv.Atoi: parsing \"{fields[place]}\": invalid syntax"
             )
         following = int(fields[place]) in pids
@@ -48,22 +48,22 @@ def _row(fields: list[str], width: int) -> list[str]:
 
 
 def check_arguments(text: str) -> list[str]:
-    """ps arguments as words. EngineError for another column under the title PID: its numbers would choose the rows."""
+    """ps arguments as words. InvalidParameterError for another column titled PID: its numbers would choose the rows."""
     for column, title in _TITLED_PID.findall(" " + text):
         if column.lower() != "pid":
-            raise EngineError(f'specifying "{column}={title}" is not allowed')
+            raise InvalidParameterError(f'specifying "{column}={title}" is not allowed')
     return text.split()
 
 
 async def top(arguments: str, pids: Collection[int]) -> tuple[list[str], list[list[str]]]:
-    """Run ps with a client's arguments (empty: ``-ef``). EngineError with ps' own words when it refuses them."""
+    """Run ps with a client's arguments (empty: ``-ef``). InvalidParameterError with ps' own words when it refuses."""
     words = check_arguments(arguments or "-ef")
     # Asking for the few processes is cheaper; but options that select otherwise come together with it as a union.
     code, output, error = await _ps([*words, "-q", ",".join(map(str, pids))]) if pids else (1, "", "")
     if code:
         code, output, error = await _ps(words)
     if code:
-        raise EngineError("ps: " + error.strip().partition("\n")[0])
+        raise InvalidParameterError("ps: " + error.strip().partition("\n")[0])
     return parse(output, pids)
 
 

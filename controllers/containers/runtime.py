@@ -23,7 +23,7 @@ import msgspec
 from controllers.containers import attach, cgroups, conmon, failures, freezer, limits, process
 from controllers.layout import Layout
 from store.crashpoints import crashpoint
-from store.errors import EngineError, NotFoundError
+from store.errors import EngineError, InvalidParameterError, NotFoundError
 from store.objects.containers import Container, ContainerStatus
 
 CREATE_TIMEOUT = 120.0
@@ -254,9 +254,15 @@ class Runtime:
         return bool(cgroup) and freezer.is_frozen(cgroup)
 
     async def update(self, container: Container) -> None:
-        """Give a running container the resource limits of its spec. EngineError with the runtime's reason."""
+        """Give a running container the resource limits of its spec.
+
+        InvalidParameterError with the reason of a runtime or kernel that does not take them.
+        """
         resources = msgspec.json.encode(limits.resources(container.spec.host))
-        await self._command("update", "--resources", "-", container.uid, stdin=resources)
+        command = (*self.arguments, "update", "--resources", "-", container.uid)
+        code, output, error = await self._run(self.program, *command, stdin=resources)
+        if code:
+            raise InvalidParameterError(self._refusal(code, output, error))
 
     async def delete(self, uid: str) -> None:
         """Take away everything that ``create`` made: processes, cgroups, the runtime's state, bundle and exit file.
@@ -303,8 +309,11 @@ class Runtime:
     async def _command(self, *arguments: str, stdin: bytes = b"") -> str:
         code, output, error = await self._run(self.program, *self.arguments, *arguments, stdin=stdin)
         if code:
-            raise EngineError(f"{self._name} did not terminate successfully: exit status {code}: {error or output}")
+            raise EngineError(self._refusal(code, output, error))
         return output
+
+    def _refusal(self, code: int, output: str, error: str) -> str:
+        return f"{self._name} did not terminate successfully: exit status {code}: {error or output}"
 
     async def _run(self, program: str, *arguments: str, stdin: bytes = b"") -> tuple[int, str, str]:
         child = await asyncio.create_subprocess_exec(

@@ -16,7 +16,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from store.errors import EngineError
+from store.errors import InvalidParameterError
 
 DEFAULT_PROFILE = Path("/usr/share/containers/seccomp.json")
 """Debian's golang-github-containers-common installs it here."""
@@ -180,20 +180,20 @@ def default_for(capabilities: frozenset[str]) -> Profile | None:
 
 @functools.lru_cache(maxsize=32)
 def custom(text: str, capabilities: frozenset[str]) -> Profile | None:
-    """The filter of a client's own profile (JSON text), None when it filters nothing. EngineError for a broken one."""
+    """A client's own profile (JSON text) as a filter, None when it filters nothing. InvalidParameterError if broken."""
     try:
         profile = json.loads(text)
-    except ValueError as error:
-        raise EngineError(f"Decoding seccomp profile failed: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise InvalidParameterError(f"Decoding seccomp profile failed: {error}") from error
     if not isinstance(profile, dict):
-        raise EngineError(
+        raise InvalidParameterError(
             "Decoding seccomp profile failed: json: cannot unmarshal into Go value of type seccomp.Seccomp"
         )
     if not profile.get("defaultAction"):
         return None
     if profile.get("architectures") and profile.get("archMap"):
-        raise EngineError("use either 'architectures' or 'archMap'")
+        raise InvalidParameterError("use either 'architectures' or 'archMap'")
     try:
         return resolve(profile, capabilities, platform.machine(), x32=True, kernel=kernel_version())
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise EngineError(f"Decoding seccomp profile failed: {error}") from error
+        raise InvalidParameterError(f"Decoding seccomp profile failed: {error}") from error

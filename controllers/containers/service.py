@@ -216,7 +216,7 @@ class ContainerService:
         await self._parts.runtime.kill(uid, number)
 
     async def update(self, container: Container) -> None:
-        """Give a running container the limits of its spec. EngineError with the runtime's reason."""
+        """Give a running container the limits of its spec. InvalidParameterError with the runtime's reason."""
         await self._parts.runtime.update(container)
 
     def _count_states(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from store.errors import EngineError
+from store.errors import InvalidParameterError
 
 DEFAULTS = ("noexec", "nosuid", "nodev", "rprivate")
 
@@ -30,16 +30,16 @@ _KEYS = {"mode", "uid", "gid", "size", "nr_blocks", "nr_inodes", "mpol"}
 
 
 def merge(options: Sequence[str]) -> list[str]:
-    """The defaults with ``options`` over them: of what contradicts, the last wins. EngineError for unknown ones."""
+    """The defaults with ``options`` over them, the last wins. InvalidParameterError for unknown ones."""
     seen: set[str] = set()
     kept: list[str] = []
     for option in reversed((*DEFAULTS, *options)):
         key, equals, _ = option.partition("=")
         if equals:
             if key not in _KEYS:
-                raise EngineError(f'invalid tmpfs option ["{key}" "{option}"]')
+                raise InvalidParameterError(f'invalid tmpfs option ["{key}" "{option}"]')
         elif key not in _FLAGS:
-            raise EngineError(f'invalid tmpfs option ["{option}"]')
+            raise InvalidParameterError(f'invalid tmpfs option ["{option}"]')
         if key in seen:
             continue
         seen.update(_GROUP.get(key, (key,)))

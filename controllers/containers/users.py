@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from controllers.containers.inroot import read_in_root
-from store.errors import EngineError
+from store.errors import InvalidParameterError
 
 MAXIMUM_ID = 2**31 - 1
 _FILE_LIMIT = 8 * 1024 * 1024
@@ -26,7 +27,7 @@ class User:
 def resolve(root: Path | int, text: str, group_add: Sequence[str] = ()) -> User:
     """Resolve ``name|uid[:group|gid]`` in the container mounted at ``root``.
 
-    Reads ``/etc/passwd`` and ``/etc/group`` below ``root``; numbers need no entry. Raises EngineError with
+    Reads ``/etc/passwd`` and ``/etc/group`` below ``root``; numbers need no entry. Raises InvalidParameterError with
     dockerd's words for a name that is not there or a number out of range.
     """
     passwd = _read(root, "/etc/passwd")
@@ -44,7 +45,7 @@ def resolve_in(passwd: str, group: str, text: str, group_add: Sequence[str] = ()
     elif _is_number(user_text):
         name, uid, gid, home = "", _checked(int(user_text)), 0, "/"
     else:
-        raise EngineError(f"unable to find user {user_text}: no matching entries in passwd file")
+        raise InvalidParameterError(f"unable to find user {user_text}: no matching entries in passwd file")
     groups: list[int] = []
     if colon and group_text:
         gid = _group(group, group_text, f"unable to find group {group_text}: no matching entries in group file")
@@ -87,11 +88,11 @@ def _group(text: str, wanted: str, missing: str) -> int:
         return _checked(_number(entry[2]))
     if _is_number(wanted):
         return _checked(int(wanted))
-    raise EngineError(missing)
+    raise InvalidParameterError(missing)
 
 
 def _is_number(text: str) -> bool:
-    return text.removeprefix("-").isascii() and text.removeprefix("-").isdigit()
+    return re.fullmatch(r"-?[0-9]{1,18}", text) is not None
 
 
 def _number(text: str) -> int:
@@ -100,5 +101,5 @@ def _number(text: str) -> int:
 
 def _checked(number: int) -> int:
     if not 0 <= number <= MAXIMUM_ID:
-        raise EngineError(f"uids and gids must be in range 0-{MAXIMUM_ID}")
+        raise InvalidParameterError(f"uids and gids must be in range 0-{MAXIMUM_ID}")
     return number

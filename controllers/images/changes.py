@@ -114,7 +114,7 @@ def _port_names(text: str) -> list[str]:
         raise InvalidParameterError(f"No port specified: {text}<empty>")
     first, dash, last = numbers.partition("-")
     bounds = (first, last) if dash else (first,)
-    if any(not (bound.isascii() and bound.isdecimal() and int(bound) < 65536) for bound in bounds):
+    if any(not (re.fullmatch(r"[0-9]{1,9}", bound) and int(bound) < 65536) for bound in bounds):
         raise InvalidParameterError(f"Invalid containerPort: {numbers}")
     if protocol not in ("tcp", "udp", "sctp"):
         raise InvalidParameterError(f"Invalid proto: {protocol}")

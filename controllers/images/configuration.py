@@ -60,7 +60,7 @@ def parse(raw: bytes, sizes: dict[str, int] | None = None) -> Image:
                 fields[name] = [fields[name]]
         config = msgspec.convert(fields, ContainerConfig)
         text = raw.decode()
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidParameterError(f"invalid image configuration: {error}") from None
     diff_ids = tuple(document.rootfs.diff_ids or () if document.rootfs else ())
     if document.rootfs is None or any(not SHA256.fullmatch(diff_id) for diff_id in diff_ids):

@@ -25,9 +25,10 @@ from controllers.containers import inroot
 from controllers.images import configuration, references
 from controllers.images.layers import chain_ids
 from controllers.images.registry import platforms
+from controllers.images.registry.manifests import MOST_LAYERS
 from controllers.images.registry.platforms import Platform
 from controllers.images.service import ImageService, image_event
-from store.errors import EngineError, InvalidParameterError
+from store.errors import InvalidParameterError
 from store.objects import Image, Layer
 
 CHUNK = 1 << 20
@@ -187,7 +188,7 @@ def _read(directory: Path, name: str) -> bytes:
 def _document(directory: Path, name: str, kind: type[Any]) -> Any:
     try:
         return msgspec.json.decode(_read(directory, name), type=kind)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise InvalidParameterError(f"invalid {name} in the archive: {error}") from None
     except FileNotFoundError:
         raise
@@ -206,6 +207,8 @@ async def _load_one(images: ImageService, directory: Path, entry: Entry, on_laye
         raise InvalidParameterError(
             f"invalid manifest, layers length mismatch: expected {len(image.spec.diff_ids)}, got {len(entry.layers)}"
         )
+    if len(entry.layers) > MOST_LAYERS:
+        raise InvalidParameterError("max depth exceeded")
     chains = chain_ids(image.spec.diff_ids)
     layers: list[Layer] = []
     try:
@@ -221,8 +224,9 @@ async def _load_one(images: ImageService, directory: Path, entry: Entry, on_laye
             replaced = tuple((name, uid) for name in names if (uid := images.holder(name)) not in ("", image.uid))
             image = await images.register(image, layers, names, [image_event(image, "load")])
             return Loaded(image, names, replaced)
-    except EngineError:
-        await images.layers.remove(layers)
+    except BaseException:
+        # Also when the client has gone. Those that have a row by now, or that another load wants, stay.
+        await asyncio.shield(images.layers.remove(layers))
         raise
 
 

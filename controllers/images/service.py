@@ -14,7 +14,7 @@ from controllers.images import references
 from controllers.images.layers import LayerStore
 from controllers.layout import Layout
 from store.crashpoints import crashpoint
-from store.errors import NotFoundError
+from store.errors import InvalidParameterError, NotFoundError
 from store.objects import Event, Image, Layer, Meta, Reference
 from store.objects.images import ImageStatus
 from store.store import Store, Transaction
@@ -168,7 +168,9 @@ def _if_present(image: Image | None) -> Image | None:
 
 
 def name(tx: Transaction, reference: references.Reference, image: str) -> None:
-    """Have a reference mean an image from now on."""
+    """Have a reference mean an image from now on. InvalidParameterError for a tag that would read as a digest."""
+    if reference.tag and reference.familiar_name == "sha256":
+        raise InvalidParameterError("refusing to create an ambiguous tag using digest algorithm as name")
     row = tx.by_name(Reference, reference.full)
     if row is None:
         tx.insert(Reference(meta=Meta(uid=reference.full, name=reference.full), image=image))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, NetmaskValueError
 from socket import inet_ntoa
@@ -36,7 +37,7 @@ def parse_subnet(text: str) -> IPv4Network:
     """A CIDR text (host bits allowed, as dockerd allows them) to its network. Raises InvalidParameterError."""
     try:
         address, slash, length = text.partition("/")
-        if not slash or not length.isascii() or not length.isdigit() or ":" in address:
+        if not slash or not re.fullmatch(r"[0-9]{1,2}", length) or ":" in address:
             raise ValueError(text)
         return IPv4Network((str(IPv4Address(address)), int(length)), strict=False)
     except (ValueError, AddressValueError, NetmaskValueError):

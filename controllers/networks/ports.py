@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import re
 import socket
 import threading
 from collections.abc import Callable, Collection, Iterable
@@ -65,7 +66,7 @@ def wishes(container: Container) -> list[Wish]:
 
 
 def _number(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 0 < int(text) < 65536:
+    if not re.fullmatch(r"[0-9]{1,9}", text) or not 0 < int(text) < 65536:
         raise InvalidParameterError(f'invalid port specification: "{text}"')
     return int(text)
 

@@ -53,7 +53,7 @@ def check(log: LogConfig) -> None:
     for option in ("labels-regex", "env-regex"):
         try:
             re.compile(options.get(option, ""))
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             raise InvalidParameterError(f"error parsing regexp: {error}") from None
     rotation(log)
 

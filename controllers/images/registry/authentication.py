@@ -139,7 +139,7 @@ class Authenticator:
             raise refusal(answer.status, answer.reason, answer.body, [])
         try:
             token = msgspec.json.decode(answer.body, type=_Token)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, RecursionError) as error:
             raise RegistryError(f"unable to decode token response: {error}") from None
         self._token = token.token or token.access_token or ""
         if not self._token:

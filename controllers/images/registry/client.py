@@ -108,7 +108,7 @@ class RegistryClient:
                 link = _NEXT.search(response.headers.get("Link", ""))
             try:
                 found += msgspec.json.decode(data, type=_Tags).tags or []
-            except msgspec.MsgspecError as error:
+            except (msgspec.MsgspecError, RecursionError) as error:
                 raise RegistryError(f"invalid list of tags: {error}") from None
             if link is None or len(found) > MOST_TAGS:
                 return found

@@ -88,7 +88,7 @@ def parse(data: bytes, claimed: str) -> Manifest | Index:
     """
     try:
         document = msgspec.json.decode(data, type=_Document)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise EngineError(f"invalid manifest: {error}") from None
     kind = claimed if claimed in ACCEPTED else document.media_type
     # OCI's manifests may leave their type out.

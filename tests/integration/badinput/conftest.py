@@ -1,0 +1,30 @@
+"""An engine for all bad requests, apart from the one that other tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.integration.badinput.arena import Arena
+from tests.support.engine import Engine
+
+
+@pytest.fixture(scope="module")
+def target() -> Iterator[Engine]:
+    """An engine with ``busybox:latest`` that may be maltreated."""
+    engine = Engine()
+    # A body that never comes is waited for so long.
+    engine.flags = ("--read-timeout=3s",)
+    try:
+        engine.start()
+        engine.load_sample_image()
+        yield engine
+    finally:
+        engine.close()
+
+
+@pytest.fixture(scope="module")
+def arena(target: Engine) -> Arena:
+    """The engine with its stage set."""
+    return Arena(target)
