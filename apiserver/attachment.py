@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from dataclasses import dataclass
 from typing import Protocol
 
 from apiserver.detach import Escape
 from apiserver.streams import frame
+
+log = logging.getLogger(__name__)
 
 STDOUT, STDERR = 1, 2
 
@@ -24,6 +27,12 @@ class Client(Protocol):
 
     async def wait_lost(self) -> None:
         """Returns when the client is gone."""
+
+    def unsent(self) -> int:
+        """How many bytes wait for the client to take them."""
+
+    def cut(self) -> None:
+        """End the connection at once, whatever waits."""
 
 
 class Process(Protocol):
@@ -44,7 +53,8 @@ class Join:
     """How the two are joined.
 
     ``once``: the end of what the client sends is the end of the process's input; else it is the end of the attachment.
-    ``keys`` are the detach keys, looked for on terminals.
+    ``keys`` are the detach keys, looked for on terminals. A client that takes nothing for ``patience`` seconds (0: for
+    ever), while the process is held up by what waits for it, is cut.
     """
 
     terminal: bool
@@ -54,6 +64,7 @@ class Join:
     stderr: bool
     once: bool
     keys: bytes
+    patience: float = 0.0
 
 
 async def join(client: Client, process: Process, how: Join) -> bool:
@@ -98,7 +109,23 @@ async def _output(client: Client, process: Process, how: Join) -> None:
             else:
                 data = b"".join(piece for stream, piece in pieces if wanted[stream])
             if data:
-                await client.write(data)
+                await _deliver(client, data, how.patience)
+
+
+async def _deliver(client: Client, data: bytes, patience: float) -> None:
+    """Send; ConnectionResetError when the client is gone, or had to be cut."""
+    writing = asyncio.ensure_future(client.write(data))
+    left = client.unsent()
+    try:
+        while not (await asyncio.wait({writing}, timeout=patience or None))[0]:
+            if client.unsent() >= left:
+                log.info("an attached client read nothing for %.0f s and held a process up: it is cut", patience)
+                client.cut()
+                raise ConnectionResetError("the client does not read")
+            left = client.unsent()
+    finally:
+        writing.cancel()
+    await writing
 
 
 async def _input(client: Client, process: Process, how: Join) -> bool:

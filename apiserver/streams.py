@@ -77,6 +77,14 @@ class Connection(asyncio.Protocol):
         """Returns when the client is gone."""
         await self._lost.wait()
 
+    def unsent(self) -> int:
+        """How many bytes wait for the client to take them."""
+        return 0 if self.lost else self._transport.get_write_buffer_size()
+
+    def cut(self) -> None:
+        """Ends the connection at once, whatever waits."""
+        self._transport.abort()
+
     async def close(self, timeout: float = 10.0) -> None:
         """Sends what is still waiting, then closes; after ``timeout`` seconds it cuts the connection."""
         if self.lost:

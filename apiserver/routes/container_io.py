@@ -12,6 +12,7 @@ from aiohttp import WSMsgType, web
 
 from apiserver.attachment import Client, Join, join
 from apiserver.composition import Engine
+from apiserver.connection import Connection
 from apiserver.detach import parse_keys
 from apiserver.dispatch import Call, Parameter, Route
 from apiserver.queries import Query
@@ -182,6 +183,8 @@ def _plan(call: Call, container: Container) -> Join:
     if container.status.phase == "restarting":
         raise ConflictError(f"container {container.name} is restarting, wait until the container is running")
     config = container.spec.config
+    assert isinstance(call.request.protocol, Connection)
+    limits = call.request.protocol.limits
     return Join(
         terminal=config.tty,
         multiplexed=not config.tty,
@@ -190,6 +193,7 @@ def _plan(call: Call, container: Container) -> Join:
         stderr=call.query.flag("stderr"),
         once=config.stdin_once,
         keys=keys,
+        patience=limits.write_timeout,
     )
 
 
@@ -255,8 +259,9 @@ async def _tell(engine: Engine, container: Container, action: str) -> None:
 class _WebSocketClient:
     """A websocket as the client's side of an attachment; each message of output is one piece."""
 
-    def __init__(self, socket: web.WebSocketResponse) -> None:
+    def __init__(self, socket: web.WebSocketResponse, transport: asyncio.Transport) -> None:
         self._socket = socket
+        self._transport = transport
         self._lost = asyncio.Event()
 
     async def read(self) -> bytes:
@@ -277,6 +282,15 @@ class _WebSocketClient:
         """Send one binary message."""
         await self._socket.send_bytes(data)
 
+    def unsent(self) -> int:
+        """How many bytes wait for the client to take them."""
+        return self._transport.get_write_buffer_size()
+
+    def cut(self) -> None:
+        """End the connection at once, whatever waits."""
+        self._transport.abort()
+        self._lost.set()
+
     async def wait_lost(self) -> None:
         """Returns when the client has closed."""
         await self._lost.wait()
@@ -291,7 +305,10 @@ async def attach_websocket(engine: Engine, call: Call) -> web.StreamResponse:
     if not socket.can_prepare(call.request).ok:
         raise InvalidParameterError("not websocket protocol")
     await socket.prepare(call.request)
-    client = _WebSocketClient(socket)
+    transport = call.request.transport
+    if transport is None:
+        raise ConnectionResetError("the client is gone")
+    client = _WebSocketClient(socket, transport)
     how = Join(
         terminal=plan.terminal,
         multiplexed=False,
@@ -301,6 +318,7 @@ async def attach_websocket(engine: Engine, call: Call) -> web.StreamResponse:
         stderr=plan.stderr or not chosen,
         once=plan.once,
         keys=plan.keys,
+        patience=plan.patience,
     )
     with contextlib.suppress(ConnectionError):
         await _attached(engine, call, container, client, how)

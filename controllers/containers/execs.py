@@ -152,7 +152,9 @@ class ExecRegistry:
             streams.close()
 
     def abandon(self, found: Exec) -> None:
-        """Nobody reads the exec's output any more: it is thrown away, so that the process does not stand still."""
+        """The client has let go: no more input comes, and output is thrown away so that the process does not stand."""
+        if found.streams is not None:
+            found.streams.close_input()
         if found.streams is not None and not found.streams.drained.is_set():
             task = asyncio.create_task(_discard(found.streams), name=f"exec {found.uid} unread")
             self._watching.add(task)

@@ -14,8 +14,8 @@ from tests.support.engine import Engine
 def target() -> Iterator[Engine]:
     """An engine with ``busybox:latest`` that may be maltreated."""
     engine = Engine()
-    # A body that never comes is waited for so long.
-    engine.flags = ("--read-timeout=3s",)
+    # So long a body that does not come is waited for, and an attached client that does not read.
+    engine.flags = ("--read-timeout=3s", "--write-timeout=3s")
     try:
         engine.start()
         engine.load_sample_image()
