@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from apiserver.admission import life
 from apiserver.admission.hostconfig import HostFacts
@@ -14,7 +15,7 @@ from apiserver.hostinfo import read_host
 from apiserver.release import VERSION
 from apiserver.reloading import reload_event
 from controllers.archive.helper import Archiver
-from controllers.containers import boots
+from controllers.containers import boots, links
 from controllers.containers.execs import ExecRegistry
 from controllers.containers.runtime import Runtime
 from controllers.containers.service import ContainerService
@@ -125,7 +126,7 @@ async def assemble(settings: Settings) -> Engine:
     store = await Store.open(settings.database_url or f"sqlite:///{layout.database}")
     archiver = Archiver()
     runtime = Runtime(layout, program=settings.runtime)
-    execs = ExecRegistry(layout, runtime)
+    execs = ExecRegistry(layout, runtime, partial(links.variables, store))
     images = ImageService(layout, store, archiver)
     networks = NetworkService(store, layout, bip=settings.bip)
     volumes = VolumeService(layout, store, archiver)

@@ -18,6 +18,8 @@ from apiserver.wire.versions import ApiVersion
 from store.errors import EngineError, NotFoundError
 
 T = TypeVar("T")
+_CONTAINER = "/containers/{id}"
+_LINKED = "/containers/{id:[^/]+/[^/]+}"
 _PARAMETER = re.compile(r"\{(\w+)(?::([^{}]+))?\}")
 
 
@@ -94,6 +96,7 @@ class Call:
 class _Entry:
     pattern: re.Pattern[str]
     literal: bool
+    by_link: re.Pattern[str] | None
     methods: dict[str, Route] = field(default_factory=dict)
 
 
@@ -105,7 +108,9 @@ class Router:
         for route in routes:
             entry = entries.get(route.path)
             if entry is None:
-                entry = entries[route.path] = _Entry(_compile(route.path), "{" not in route.path)
+                linked = route.path.replace(_CONTAINER, _LINKED, 1) if route.path.startswith(_CONTAINER) else ""
+                by_link = _compile(linked) if linked else None
+                entry = entries[route.path] = _Entry(_compile(route.path), "{" not in route.path, by_link)
             if route.method in entry.methods:
                 raise ValueError(f"two routes for {route.method} {route.path}")
             entry.methods[route.method] = route
@@ -130,6 +135,15 @@ class Router:
             allowed.update(entry.methods)
         if allowed:
             raise MethodNotAllowedError(allowed)
+        return self._find_by_link(method, decoded)
+
+    def _find_by_link(self, method: str, path: str) -> tuple[Route, Mapping[str, str]]:
+        """What a link calls a container, ``PARENT/ALIAS``, may stand for its id."""
+        for entry in self._by_segment.get(_first_segment(path), ()):
+            route = entry.methods.get(method)
+            match = entry.by_link.fullmatch(path) if route is not None and entry.by_link is not None else None
+            if route is not None and match is not None:
+                return route, match.groupdict()
         raise NotFoundError("page not found")
 
 

@@ -110,7 +110,12 @@ CONTAINERS = Kind(
     Container,
     tables.CONTAINERS,
     "containers",
-    {"image": lambda each: (each.spec.image_id,), "network": _networks, "volume": _volumes},
+    {
+        "image": lambda each: (each.spec.image_id,),
+        "network": _networks,
+        "volume": _volumes,
+        "linked": lambda each: {link.container for link in each.spec.links},
+    },
 )
 NETWORKS = Kind(Network, tables.NETWORKS, "networks")
 VOLUMES = Kind(Volume, tables.VOLUMES, "volumes")

@@ -302,9 +302,23 @@ async def remove(engine: Engine, call: Call) -> web.StreamResponse:
     """``DELETE /containers/{id}``: 409 while it runs, unless ``force``."""
     container = lookup.container(engine.store, call.path["id"])
     if call.query.flag("link"):
-        raise ConflictError("Conflict, cannot remove the default link name of the container")
+        await _unlink(engine, call.path["id"])
+        return no_content()
     await _remove(engine, container.uid, force=call.query.flag("force"), volumes=call.query.flag("v"))
     return no_content()
+
+
+async def _unlink(engine: Engine, text: str) -> None:
+    """Forget a link; neither container is touched otherwise."""
+    found = lookup.link(engine.store, text)
+    if found is None:
+        raise ConflictError("Conflict, cannot remove the default link name of the container")
+    parent, link = found
+
+    def spec(current: Container) -> ContainerSpec:
+        return replace(current.spec, links=tuple(each for each in current.spec.links if each != link))
+
+    await wish(engine, parent.uid, spec)
 
 
 async def _remove(engine: Engine, uid: str, *, force: bool, volumes: bool) -> None:

@@ -15,7 +15,7 @@ from apiserver.composition import Engine
 from apiserver.dispatch import Call, Route
 from apiserver.queries import Filters, Query, parse_int
 from apiserver.rendering import json_response
-from apiserver.routes import lookup
+from apiserver.routes import links, lookup
 from apiserver.routes.containers import sizes_of
 from apiserver.wire import container_views as views
 from apiserver.wire.containers import ContainerSummary
@@ -104,6 +104,7 @@ async def _with_sizes(engine: Engine, chosen: list[Container], now: float) -> li
             shown_image(engine, container),
             views.status_text(container, now),
             await sizes_of(engine, container),
+            links.names_of(engine.store, container),
         )
         for container in chosen
     ]
@@ -121,10 +122,11 @@ def shown_image(engine: Engine, container: Container) -> str:
 
 def _piece(engine: Engine, container: Container, now: float) -> bytes:
     image = shown_image(engine, container)
-    key = (container.meta.resource_version, image)
+    linked_as = links.names_of(engine.store, container)
+    key = (container.meta.resource_version, image, linked_as)
     cached = engine.list_cache.get(container.uid)
     if cached is None or cached[0] != key:
-        whole = _encoder.encode(views.summary(container, image, STATUS_MARK))
+        whole = _encoder.encode(views.summary(container, image, STATUS_MARK, linked_as=linked_as))
         head, _, tail = whole.partition(_MARK_BYTES)
         cached = engine.list_cache[container.uid] = (key, head, tail)
     return cached[1] + _encoder.encode(views.status_text(container, now)) + cached[2]

@@ -19,7 +19,7 @@ from apiserver.composition import Engine
 from apiserver.dispatch import Call, Route
 from apiserver.queries import Query
 from apiserver.rendering import json_response
-from apiserver.routes import lookup
+from apiserver.routes import links, lookup
 from apiserver.wire import container_views as views
 from apiserver.wire import versions
 from apiserver.wire.containers import ContainerInspect, CreateRequest, CreateResponse
@@ -92,11 +92,10 @@ async def _admit(engine: Engine, call: Call, request: CreateRequest) -> tuple[Co
     for mode in (host.pid_mode, host.ipc_mode):
         if mode.startswith("container:"):
             _other(engine, mode.removeprefix("container:"))
-    for link in host.links or ():
-        try:
-            lookup.container(engine.store, link.partition(":")[0])
-        except NotFoundError as error:
-            raise InvalidParameterError(f"could not get container for {link.partition(':')[0]}: {error}") from None
+    linked = links.resolve(engine.store, host)
+    if linked:
+        # What inspect shows of them is made of their present names.
+        host = replace(host, links=None)
     uid = secrets.token_hex(32)
     if not config.hostname and not host.network_mode.startswith("container:"):
         hostname = os.uname().nodename if host.network_mode == "host" or host.uts_mode == "host" else uid[:12]
@@ -116,6 +115,7 @@ async def _admit(engine: Engine, call: Call, request: CreateRequest) -> tuple[Co
             args=arguments,
             mounts=mounts,
             endpoints=endpoints,
+            links=linked,
         ),
     )
     return container, volumes, warnings
@@ -233,7 +233,8 @@ async def inspect(engine: Engine, call: Call) -> web.StreamResponse:
     running = engine.execs.of(container.uid) or None
     image = engine.store.images.get(container.spec.image_id)
     lowers = [str(path) for path in engine.images.lowers(image)] if image else []
-    response = json_response(views.inspect(container, engine.layout, lowers, running, sizes))
+    shown = views.inspect(container, engine.layout, lowers, running, sizes, links.shown(engine.store, container))
+    response = json_response(shown)
     if sizes is None and isinstance(response.body, bytes):
         engine.inspect_cache[container.uid] = (_state(engine, container), response.body)
     return response
@@ -247,7 +248,8 @@ def _kept(engine: Engine, path: Mapping[str, str], query: Query) -> bytes | None
 
 
 def _state(engine: Engine, container: Container) -> object:
-    return container.meta.resource_version, tuple(engine.execs.of(container.uid))
+    execs = tuple(engine.execs.of(container.uid))
+    return container.meta.resource_version, execs, links.shown(engine.store, container)
 
 
 async def sizes_of(engine: Engine, container: Container) -> tuple[int, int]:

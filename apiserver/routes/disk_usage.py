@@ -12,6 +12,7 @@ from aiohttp import web
 from apiserver.composition import Engine
 from apiserver.dispatch import Call, Route
 from apiserver.rendering import json_response
+from apiserver.routes import links
 from apiserver.routes.container_list import shown_image
 from apiserver.routes.containers import sizes_of
 from apiserver.wire import container_views, images, volumes
@@ -55,7 +56,8 @@ async def disk_usage(engine: Engine, call: Call) -> web.StreamResponse:
     for container in store.containers:
         sizes = await sizes_of(engine, container)
         status = container_views.status_text(container, now)
-        containers.append(container_views.summary(container, shown_image(engine, container), status, sizes))
+        image, linked_as = shown_image(engine, container), links.names_of(store, container)
+        containers.append(container_views.summary(container, image, status, sizes, linked_as))
     answer = DiskUsage(
         layers_size=sum(layer.size for layer in store.layers),
         images=[_image(engine, image, uses) for image in engine.images.all()],

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterable
 
 from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
 
 from apiserver.timestamps import rfc3339
 from apiserver.wire import containers as wire
@@ -184,6 +186,7 @@ def inspect(
     lowers: list[str],
     exec_ids: list[str] | None,
     sizes: tuple[int, int] | None = None,
+    links: Iterable[str] = (),
 ) -> wire.ContainerInspect:
     """The whole inspect answer; ``sizes`` are bytes written and in all, when they were asked for."""
     uid = container.uid
@@ -203,7 +206,9 @@ def inspect(
         log_path=str(layout.log(uid)) if ever and log else "",
         name="/" + container.name,
         restart_count=container.status.restart_count,
-        host_config=wire.without_empty(container.spec.host),
+        host_config=wire.without_empty(
+            replace(container.spec.host, links=list(links)) if links else container.spec.host
+        ),
         exec_ids=exec_ids,
         graph_driver=wire.GraphDriver(
             data={
@@ -250,16 +255,20 @@ def command(container: Container) -> str:
 
 
 def summary(
-    container: Container, image: str, status: str, sizes: tuple[int, int] | None = None
+    container: Container,
+    image: str,
+    status: str,
+    sizes: tuple[int, int] | None = None,
+    linked_as: Iterable[str] = (),
 ) -> wire.ContainerSummary:
-    """One line of a list; ``image`` is the image's name as it is to be shown."""
+    """One line of a list; ``image`` is the image's name as it is to be shown, ``linked_as`` what others call it."""
 
     def size(index: int) -> int | UnsetType:
         return sizes[index] if sizes and sizes[index] else UNSET
 
     return wire.ContainerSummary(
         id=container.uid,
-        names=["/" + container.name],
+        names=["/" + container.name, *linked_as],
         image=image,
         image_id=container.spec.image_id,
         command=command(container),

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -109,11 +110,12 @@ async def start(
     *,
     stdin: bool,
     output: bool,
+    linked: Sequence[str] = (),
 ) -> Started:
     """Put a process into a running container. EngineError in dockerd's words when it cannot be."""
     bundle = layout.bundle(container.uid)
     base = bundle / f"{PREFIX}{uid[:16]}"
-    process = await asyncio.to_thread(_process, layout, runtime, container, config)
+    process = await asyncio.to_thread(_process, layout, runtime, container, config, linked)
     (base.with_suffix(".json")).write_bytes(msgspec.json.encode(process))
     crashpoint("exec.start.described")
     arguments = [
@@ -139,7 +141,9 @@ async def start(
                 os.unlink(f"{base}{suffix}")
 
 
-def _process(layout: Layout, runtime: Runtime, container: Container, config: ExecConfig) -> dict[str, Any]:
+def _process(
+    layout: Layout, runtime: Runtime, container: Container, config: ExecConfig, linked: Sequence[str]
+) -> dict[str, Any]:
     try:
         spec = json.loads((layout.bundle(container.uid) / "config.json").read_bytes())
     except OSError as error:
@@ -161,7 +165,7 @@ def _process(layout: Layout, runtime: Runtime, container: Container, config: Exe
     hostname = next((text[9:] for text in process["env"] if text.startswith("HOSTNAME=")), "")
     process.update(
         args=list(config.command),
-        env=oci.environment(container.spec.config, hostname, tty=config.tty, extra=config.environment),
+        env=oci.environment(container.spec.config, hostname, tty=config.tty, linked=linked, extra=config.environment),
         cwd=config.working_dir or container.spec.config.working_dir or "/",
         terminal=config.tty,
         user=oci.user_section(resolved),

@@ -61,9 +61,12 @@ class Exec:
 
 
 class ExecRegistry:
-    """All execs of this engine."""
+    """All execs of this engine; ``linked`` gives the variables that a container's links tell."""
 
-    def __init__(self, layout: Layout, runtime: Runtime) -> None:
+    def __init__(
+        self, layout: Layout, runtime: Runtime, linked: Callable[[Container], list[str]] = lambda _: []
+    ) -> None:
+        self._linked = linked
         self._layout = layout
         self._runtime = runtime
         self._spawner = Spawner()
@@ -132,6 +135,7 @@ class ExecRegistry:
                 found.config,
                 stdin=stdin,
                 output=output,
+                linked=self._linked(container),
             )
         except BaseException:
             self._end(found, _NOT_STARTED)

@@ -38,7 +38,8 @@ class SpecInputs:
     """What ``runtime_spec`` needs beside the container.
 
     ``root`` is the mounted root; ``cgroup`` an absolute cgroup path; ``shm`` a host directory for ``/dev/shm`` (shared
-    IPC only); ``mounts`` have their sources filled in; ``init`` is tini's path on the host, where one is asked for.
+    IPC only); ``mounts`` have their sources filled in; ``init`` is tini's path on the host, where one is asked for;
+    ``linked`` are the environment variables of links.
     """
 
     container: Container
@@ -59,6 +60,7 @@ class SpecInputs:
     shm: Path | None = None
     init: Path | None = None
     cgroup_v2: bool = False
+    linked: Sequence[str] = ()
     host_name: str = ""
 
 
@@ -80,12 +82,17 @@ def runtime_spec(inputs: SpecInputs) -> Spec:
     return found
 
 
-def environment(config: ContainerConfig, hostname: str, *, tty: bool, extra: Iterable[str] = ()) -> list[str]:
-    """The process's environment: the defaults, the container's, then ``extra``; a name without ``=`` unsets."""
+def environment(
+    config: ContainerConfig, hostname: str, *, tty: bool, linked: Iterable[str] = (), extra: Iterable[str] = ()
+) -> list[str]:
+    """The process's environment: the defaults, what links tell, the container's, then ``extra``.
+
+    A name without ``=`` unsets.
+    """
     values = {"PATH": f"PATH={DEFAULT_PATH}", "HOSTNAME": f"HOSTNAME={hostname}"}
     if tty:
         values["TERM"] = "TERM=xterm"
-    for variable in (*(config.env or ()), *extra):
+    for variable in (*linked, *(config.env or ()), *extra):
         name, equals, _ = variable.partition("=")
         if equals:
             values[name] = variable
@@ -109,7 +116,7 @@ def process(inputs: SpecInputs, arguments: Sequence[str]) -> Spec:
     found: Spec = {
         "user": user_section(inputs.user),
         "args": list(arguments),
-        "env": environment(config, hostname, tty=config.tty),
+        "env": environment(config, hostname, tty=config.tty, linked=inputs.linked),
         "cwd": config.working_dir or "/",
         "capabilities": capability_sets(inputs.capabilities, inputs.user),
         "oomScoreAdj": host.oom_score_adj,

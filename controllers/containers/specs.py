@@ -36,6 +36,7 @@ def build(
     resolv_conf: Path | None = None,
     hostname: Path | None = None,
     shm: Path | None = None,
+    linked: Sequence[str] = (),
 ) -> Built:
     """The specification of ``container`` with its root mounted at ``root``.
 
@@ -68,6 +69,7 @@ def build(
         shm=shm,
         init=init_program() if host.init else None,
         cgroup_v2=cgroups.version() == 2,
+        linked=linked,
         host_name=socket.gethostname(),
     )
     return Built(oci.runtime_spec(inputs), tuple(warnings))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from controllers import metrics
-from controllers.containers import failures, mounting, oci, process, specs, supervision
+from controllers.containers import failures, links, mounting, oci, process, specs, supervision
 from controllers.containers.desired import starts_pending
 from controllers.containers.ending import Ender
 from controllers.containers.events import event
@@ -28,6 +29,8 @@ from store.objects.containers import ContainerStatus, Failure, Health
 from store.store import Transaction
 
 _log = logging.getLogger(__name__)
+
+LINKED_TIMEOUT = 5.0
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,8 @@ class Starter:
 
     async def _bring_up(self, container: Container) -> _Run:
         parts, uid = self._parts, container.uid
+        await self._await_linked(container)
+        links.check(parts.store, container)
         network = asyncio.ensure_future(parts.networks.attach(container))
         try:
             root = await self._prepare_root(container)
@@ -120,6 +125,12 @@ class Starter:
         begun = time.time_ns()
         await parts.runtime.start(uid)
         return _Run(attachment, started, begun, built.warnings)
+
+    async def _await_linked(self, container: Container) -> None:
+        """Give linked containers whose start is on its way, such as after the machine's, time to run first."""
+        for link in container.spec.links:
+            with contextlib.suppress(TimeoutError):
+                await self._parts.store.wait_for(Container, link.container, _not_starting, LINKED_TIMEOUT)
 
     async def _note_attachment(self, uid: str, attachment: Attachment) -> None:
         def change(tx: Transaction) -> None:
@@ -174,6 +185,7 @@ class Starter:
             resolv_conf=files.resolv_conf,
             hostname=files.hostname,
             shm=shm,
+            linked=links.variables(self._parts.store, container),
         )
 
     def _namespace(self, mode: str, kind: str) -> Path | None:
@@ -280,6 +292,12 @@ class Starter:
 
         # The answer says that it runs, and that it ran decides what becomes of it after the machine's death.
         await self._parts.store.commit(change, durable=not container.spec.host.auto_remove)
+
+
+def _not_starting(container: Container | None) -> bool:
+    if container is None or container.running or container.spec.wanted != "running":
+        return True
+    return not starts_pending(container) and container.status.phase != "restarting"
 
 
 def _attached(status: ContainerStatus, attachment: Attachment) -> ContainerStatus:

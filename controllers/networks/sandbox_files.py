@@ -40,6 +40,18 @@ def hosts_text(
     return "\n".join(lines) + "\n"
 
 
+def readdressed(text: str, names: Sequence[str], address: str) -> str:
+    """A hosts file in which a linked container has that address: in the line that begins with the first of its names,
+    or in one more. All else stays."""
+    lines = text.split("\n")
+    for number, line in enumerate(lines):
+        _, tab, found = line.partition("\t")
+        if tab and found.split()[:1] == [names[0]]:
+            lines[number] = f"{address}\t{found}"
+            return "\n".join(lines)
+    return "\n".join([*lines[:-1], f"{address}\t{' '.join(names)}", lines[-1]])
+
+
 def resolv_text(
     host_text: str,
     *,

@@ -13,7 +13,17 @@ from pathlib import Path
 
 from controllers.layout import Layout
 from controllers.manager import Manager
-from controllers.networks import bridge, connecting, creating, leasing, namespaces, sandbox, sandbox_files, startup
+from controllers.networks import (
+    bridge,
+    connecting,
+    creating,
+    leasing,
+    linking,
+    namespaces,
+    sandbox,
+    sandbox_files,
+    startup,
+)
 from controllers.networks.firewall import Forwarding
 from controllers.networks.host import Host
 from controllers.networks.leasing import Leased
@@ -54,6 +64,7 @@ class NetworkService:
         self._unwatch: Callable[[], None] = lambda: None
         self._renaming: set[asyncio.Task[None]] = set()
         self._host = Host(store, layout)
+        self._links = linking.LinkWatch(store, self._host, layout, self._find)
         self._loop = NetworkLoop(store, self._host, layout.prefix, self._check_uid)
         self._watcher = Watcher(
             self._host,
@@ -78,12 +89,14 @@ class NetworkService:
         await self._loop.make_all()
         await self._refit_noted()
         self._watcher.start()
+        self._links.start()
         self._unwatch = self._store.on_change(Container, self._on_container)
 
     async def stop(self) -> None:
         """Stop watching. What containers need stays on the host."""
         self._unwatch()
         self._watcher.stop()
+        await self._links.stop()
         self._loop.stop()
         await self._host.close()
 
@@ -393,23 +406,8 @@ class NetworkService:
         addresses = [each.ipv4_address for each in attachment.endpoints.values() if each.ipv4_address]
         bridge = self._store.networks.by_name("bridge")
         gateway = bridge.spec.pools[0].gateway if bridge is not None and bridge.spec.pools else ""
-        links = self._links(container, attachment.endpoints)
+        links = linking.linked_names(self._store, self._find, container, attachment.endpoints)
         return sandbox_files.hosts_text(config.hostname, config.domainname, addresses, extra, gateway, links)
-
-    def _links(self, container: Container, endpoints: Mapping[str, EndpointStatus]) -> list[tuple[str, list[str]]]:
-        """The addresses of linked containers on a common network, with the names that the links give them."""
-        asked = list(container.spec.host.links or ())
-        asked += [link for spec in container.spec.endpoints.values() for link in spec.links]
-        common = {endpoint.network for endpoint in endpoints.values()}
-        found = []
-        for link in asked:
-            text, _, alias = link.partition(":")
-            target = self._find(text)
-            for endpoint in target.status.endpoints.values() if target is not None and target.running else ():
-                if target is not None and endpoint.network in common and endpoint.ipv4_address:
-                    names = dict.fromkeys((alias.rpartition("/")[2] or target.name, target.uid[:12], target.name))
-                    found.append((endpoint.ipv4_address, list(names)))
-        return found
 
     def resolv_conf(self, container: Container, attachment: Attachment) -> str:
         """The text of the container's /etc/resolv.conf. Blocking for one small read."""

@@ -258,6 +258,14 @@ class EndpointSpec(msgspec.Struct, frozen=True, kw_only=True):
     ipam_given: bool = False
 
 
+class Link(msgspec.Struct, frozen=True, kw_only=True):
+    """Another container on the default bridge that one is linked to: its uid, its name then, and the name given it."""
+
+    container: str
+    name: str
+    alias: str
+
+
 class MountPoint(msgspec.Struct, frozen=True, kw_only=True):
     """A mount as resolved at creation: what will be mounted where.
 
@@ -305,6 +313,7 @@ class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
     args: tuple[str, ...]
     mounts: tuple[MountPoint, ...] = ()
     endpoints: dict[str, EndpointSpec] = {}
+    links: tuple[Link, ...] = ()
     wanted: Literal["created", "running", "stopped"] = "created"
     starts: int = 0
     paused: bool = False
