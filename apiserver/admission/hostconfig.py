@@ -126,6 +126,7 @@ def admit(host: HostConfig, facts: HostFacts, api: tuple[int, int]) -> tuple[Hos
         network_mode=host.network_mode or "default",
         port_bindings=_port_bindings(host),
         cgroupns_mode=cgroupns,
+        security_opt=_security_options(host),
         shm_size=host.shm_size or DEFAULT_SHM_SIZE,
         runtime=host.runtime or facts.default_runtime,
         console_size=host.console_size or (0, 0),
@@ -141,6 +142,15 @@ def _paths(given: list[str] | None, usual: list[str], privileged: bool) -> list[
     if given is not None:
         return given
     return None if privileged else list(usual)
+
+
+def _security_options(host: HostConfig) -> list[str] | None:
+    """What was asked for; who shares the host's processes has no label of its own."""
+    asked = host.security_opt or []
+    unlabelled = host.privileged or "host" in (host.pid_mode, host.ipc_mode)
+    if unlabelled and not any(option.split("=")[0] == "label" for option in asked):
+        return [*asked, "label=disable"]
+    return host.security_opt
 
 
 def _check_processor(host: HostConfig, facts: HostFacts) -> None:
@@ -284,8 +294,9 @@ def _check_modes(host: HostConfig) -> None:
             "This would result in undefined behavior"
         )
     if host.device_requests:
-        driver = host.device_requests[0].driver
-        raise ForbiddenError(f'could not select device driver "{driver}" with capabilities: []')
+        request = host.device_requests[0]
+        wanted = " ".join(f"[{' '.join(each)}]" for each in request.capabilities or ())
+        raise ForbiddenError(f'could not select device driver "{request.driver}" with capabilities: [{wanted}]')
 
 
 def check_restart_policy(policy: RestartPolicy) -> None:

@@ -69,6 +69,7 @@ DIFFERENCES = (
         "refused when it is created, where dockerd finds out at the start and leaves a container behind",
         r"invalid \2: \3",
     ),
+    Accepted(r"--gpus", r"\nSee 'docker .*", "refused when it is created, not when it is started", ""),
     Accepted(
         r"docker load",
         r"^(Error processing tar file.*|open .*repositories: no such file.*|Error response from daemon: .*)",

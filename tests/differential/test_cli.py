@@ -15,6 +15,7 @@ from tests.differential import (
     scenes_inspect,
     scenes_life,
     scenes_networks,
+    scenes_rest,
     scenes_run,
     scenes_system,
 )
@@ -33,6 +34,7 @@ ALL = [
         scenes_inspect,
         scenes_system,
         scenes_faults,
+        scenes_rest,
     )
     for scene in module.SCENES
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.engine import Engine
 from tests.support.peer import Peer
+from tests.support.tools import program
 from tests.unit.apiserver.frame.certificates import Authority
 
 pytestmark = pytest.mark.host
@@ -142,7 +144,12 @@ def test_the_metrics_are_prometheus_and_bounded(engine: Engine) -> None:
     for number in range(20):
         engine.request("GET", f"/containers/none-such-{number}/json")
         engine.request("GET", f"/none-such/{number}")
-    families = {family.name: family for family in text_string_to_metric_families(engine.metrics())}
+    exposed = engine.metrics()
+    checked = subprocess.run(
+        [program("promtool"), "check", "metrics"], input=exposed, capture_output=True, text=True, check=False
+    )
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
+    families = {family.name: family for family in text_string_to_metric_families(exposed)}
     for name in (
         "http_requests", "http_request_duration_seconds", "process_resident_memory_bytes", "workqueue_depth",
         "workqueue_adds", "controller_runtime_reconcile", "controller_runtime_reconcile_time_seconds",

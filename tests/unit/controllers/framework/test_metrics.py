@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from controllers.workqueue import WorkQueue
 from store.errors import EngineError
 from store.objects import Event, Meta, Volume, VolumeSpec
 from store.store import Store, Transaction
+from tests.support.tools import program
 
 NAMES = {
     "workqueue_depth",
@@ -68,10 +68,9 @@ def test_dashboards_find_the_names_that_they_know(exposition: bytes) -> None:
     assert not any(name.endswith("_created") for name in found)
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool (Debian's prometheus) is not installed")
 def test_promtool_finds_nothing_to_say(exposition: bytes) -> None:
     done = subprocess.run(
-        ["promtool", "check", "metrics"],
+        [program("promtool"), "check", "metrics"],
         input=exposition,
         check=False,
         stdout=subprocess.PIPE,
