@@ -129,6 +129,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=time.time_ns() % 100000)
     options = parser.parse_args()
     machine = Machine(options.run, options.reboot, options.cut)
+    machine.copy()
     if not options.installed:
         machine.install()
     machine.wait_ready()

@@ -22,6 +22,7 @@ PYTHON = "/opt/wharfinger/.venv/bin/python"
 SOCKET = "/run/docker-engine-api.sock"
 PATIENCE = 900.0
 """Seconds; such machines are often emulated, and slow."""
+INSTALLED_WITHIN = 3600.0
 
 # Runs inside: carries bytes between its standard input and output and the API's socket.
 PIPE = f"""
@@ -56,22 +57,25 @@ class Machine:
         self._local = threading.local()
         self._pipes: set[subprocess.Popen[bytes]] = set()
 
-    def run(self, line: str, *, stdin: bytes = b"", check: bool = True) -> str:
+    def run(self, line: str, *, stdin: bytes = b"", check: bool = True, timeout: float = PATIENCE) -> str:
         """Run a shell line inside; its standard output."""
-        done = subprocess.run([*self._run, line], input=stdin, capture_output=True, timeout=PATIENCE)
+        done = subprocess.run([*self._run, line], input=stdin, capture_output=True, timeout=timeout)
         out, err = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
         if check and done.returncode:
             raise AssertionError(f"{line}: exit code {done.returncode}: {out}{err}")
         return out
 
-    def install(self) -> None:
-        """Put this project's files into the machine and install them as the service."""
+    def copy(self) -> None:
+        """Put this project's files into the machine."""
         files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
         packed = subprocess.run(
             ["tar", "--create", "--null", "--files-from=-"], cwd=ROOT, input=files, capture_output=True, check=True
         ).stdout
         self.run(f"rm -rf {PROJECT}; mkdir {PROJECT}; tar -C {PROJECT} -x", stdin=packed)
-        self.run(f"{PROJECT}/deploy/install-service")
+
+    def install(self) -> None:
+        """Install the files that were put there as the service."""
+        self.run(f"{PROJECT}/deploy/install-service", timeout=INSTALLED_WITHIN)
 
     def reboot(self) -> None:
         """Boot anew, cleanly, and wait for the service."""
