@@ -97,7 +97,7 @@ class Runtime:
             directory.mkdir(parents=True, exist_ok=True, mode=0o711)
         (bundle / "config.json").write_bytes(msgspec.json.encode(spec))
         (bundle / "identity").write_bytes(msgspec.json.encode({"cgroup": spec["linux"]["cgroupsPath"]}))
-        logged = log.stat().st_size if log.exists() else 0
+        logged = _end_torn_line(log)
         crashpoint("runtime.create.bundle")
         priming = asyncio.ensure_future(asyncio.to_thread(cgroups.prime))
         try:
@@ -340,3 +340,15 @@ def _find(name: str) -> str:
     if path is None:
         raise EngineError(f"{name} is not installed (not found on PATH)")
     return path
+
+
+def _end_torn_line(log: Path) -> int:
+    """The size of a log, whose last line a power cut may have torn: then it is ended, or the next one would be lost."""
+    try:
+        with open(log, "r+b") as file:
+            size = file.seek(0, os.SEEK_END)
+            if size and os.pread(file.fileno(), 1, size - 1) != b"\n":
+                size += file.write(b"\n")
+            return size
+    except FileNotFoundError:
+        return 0

@@ -196,3 +196,15 @@ def test_a_machine_that_stops_stops_containers_and_their_policies_see_how(engine
     assert auditor(engine).settled() == []
     for container in (again, ended, stubborn, always, paused):
         ask(engine, "DELETE", f"/containers/{container}?force=1")
+
+
+@pytest.mark.parametrize("torn", ["2026-11-26T17:00:00.000000001+00:00 stdout F to", "2026-11-26T17:0", "\0" * 64])
+def test_a_line_that_the_cut_has_torn_costs_no_other(engine: Engine, torn: str) -> None:
+    container = run(engine, "sh", "-c", "echo up; exec sleep 1000", host={"RestartPolicy": {"Name": "always"}})
+    eventually(lambda: engine.docker("logs", container).out == "up\n")
+    boot.die(engine)
+    with engine.layout.log(container).open("a") as log:
+        log.write(torn)
+    engine.start()
+    eventually(lambda: engine.docker("logs", container).out.count("up\n") == 2)
+    ask(engine, "DELETE", f"/containers/{container}?force=1")
