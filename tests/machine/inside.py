@@ -1,4 +1,7 @@
-"""What is looked at in the machine itself: ``python -m tests.machine.inside JOB`` prints what it found as JSON."""
+"""What is looked at in the machine itself: ``python -m tests.machine.inside JOB`` prints what it found as JSON.
+
+It runs with what the service has installed, so nothing is imported here that only tests have.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from controllers.layout import Layout
-from tests.machine.machine import SOCKET
 from tests.support.audit import Auditor
 
+SOCKET = "/run/docker-engine-api.sock"
 LAYOUT = Layout(Path("/var/lib/wharfinger"), Path("/run/wharfinger"))
 SETTLES_WITHIN = 240.0
 

@@ -14,12 +14,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.machine.inside import SOCKET
 from tests.support.daemon import Answer
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = "/root/wharfinger-under-test"
 PYTHON = "/opt/wharfinger/.venv/bin/python"
-SOCKET = "/run/docker-engine-api.sock"
 PATIENCE = 900.0
 """Seconds; such machines are often emulated, and slow."""
 INSTALLED_WITHIN = 3600.0
