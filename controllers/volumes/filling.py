@@ -29,7 +29,7 @@ def assess(root: Path, destination: str, data: Path, *, plain: bool) -> Need:
     """Look at both directories; an empty one in the image gives the volume its owner and mode at once.
 
     ``plain``: the volume is a directory of ours, so that what a cut copy left there may be removed. Before a copy a
-    marker is left beside the data, for ``finished`` to remove.
+    marker is left on the disk beside the data, for ``finished`` to remove.
     """
     marker = data.parent / MARKER
     interrupted = marker.exists()
@@ -49,6 +49,7 @@ def assess(root: Path, destination: str, data: Path, *, plain: bool) -> Need:
     finally:
         os.close(source)
     marker.touch()
+    sync_directory(marker.parent)
     return Need.COPY_ANEW if interrupted and filled and plain else Need.COPY
 
 
