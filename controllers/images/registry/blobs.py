@@ -117,8 +117,13 @@ class Blobs:
             partial = await asyncio.to_thread(_Partial, path)
         except OSError as error:
             raise EngineError(f"{path}: {error.strerror}") from None
+        kept = partial.size > 0
         try:
             await self._complete(client, blob, partial, announce)
+            if kept and (partial.digest != blob.digest or partial.size != blob.size):
+                # What was there from before may have lost its content with the machine's power.
+                await asyncio.to_thread(partial.restart)
+                await self._complete(client, blob, partial, announce)
             announce("Verifying Checksum", 0, 0)
             if partial.digest != blob.digest or partial.size != blob.size:
                 await asyncio.to_thread(path.unlink, missing_ok=True)

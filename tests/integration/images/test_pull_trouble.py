@@ -147,6 +147,20 @@ def test_a_blob_that_is_not_what_its_digest_says_is_refused_and_forgotten(
     assert statuses(pull(engine, registry))[-1].startswith("Status: Downloaded")
 
 
+@pytest.mark.parametrize("kept", [1_000_000, 100_000_000])
+def test_a_part_that_a_power_cut_has_emptied_is_fetched_again(
+    engine: Engine, registry: FakeRegistry, kept: int
+) -> None:
+    content = large()
+    registry.add("app", "latest", content)
+    digest = digest_of(content.blobs[1])
+    engine.layout.downloads.mkdir(exist_ok=True)
+    with (engine.layout.downloads / digest.removeprefix("sha256:")).open("wb") as file:
+        file.truncate(kept)
+    assert statuses(pull(engine, registry))[-1].startswith("Status: Downloaded")
+    assert image_of(engine, registry) == content.image_id
+
+
 def test_a_blob_longer_than_announced_is_not_read_to_its_end(engine: Engine, registry: FakeRegistry) -> None:
     content = large()
     registry.add("app", "latest", content)
