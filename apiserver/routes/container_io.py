@@ -184,7 +184,9 @@ def _plan(call: Call, container: Container) -> Join:
         raise ConflictError(f"container {container.name} is restarting, wait until the container is running")
     config = container.spec.config
     assert isinstance(call.request.protocol, Connection)
-    limits = call.request.protocol.limits
+    # Who ran it attached may read as slowly as at the end of any pipe; one who looks in later must not hold it up.
+    own = config.attach_stdout or config.attach_stderr
+    patience = 0.0 if own else call.request.protocol.limits.write_timeout
     return Join(
         terminal=config.tty,
         multiplexed=not config.tty,
@@ -193,7 +195,7 @@ def _plan(call: Call, container: Container) -> Join:
         stderr=call.query.flag("stderr"),
         once=config.stdin_once,
         keys=keys,
-        patience=limits.write_timeout,
+        patience=patience,
     )
 
 
