@@ -1,17 +1,16 @@
 """A running container's cgroups made anew after somebody has moved its processes out and removed them.
 
-Limits and device rules are as before, and the processes are back in. What the kernel had counted in the old ones (time,
-memory in use) is gone with them, and on version 2 the device rules: the runtime attaches those when it creates only.
-Blocking; run in a thread.
+Which there must be, and how the processes come back in; limits are the runtime's to give, device rules are
+``device_filter``'s. What the kernel had counted in the old ones (time, memory in use) is gone with them. Blocking; run
+in a thread.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -21,13 +20,8 @@ ROUNDS = 5
 """How often to look for processes that were forked while the others were moved."""
 
 
-class _Config(msgspec.Struct):
-    cgroups: dict[str, Any] = {}
-
-
 class _State(msgspec.Struct):
     cgroup_paths: dict[str, str] = {}
-    config: _Config = msgspec.field(default_factory=_Config)
 
 
 def directories(state: Path, cgroup: str) -> list[Path]:
@@ -57,34 +51,11 @@ def strayed(places: Sequence[Path], pid: int) -> list[Path]:
     return [place for place in places if place not in current]
 
 
-def device_rules(state: Path) -> list[str]:
-    """The device rules that the runtime gave a container, each as ``devices.allow`` and ``devices.deny`` take it, with
-    the file's name in front."""
-    found = _read(state)
-    lines = []
-    for rule in found.config.cgroups.get("devices") or () if found is not None else ():
-        major, minor = ("*" if rule[name] < 0 else str(rule[name]) for name in ("major", "minor"))
-        verb = "allow" if rule["allow"] else "deny"
-        lines.append(f"devices.{verb} {chr(rule['type'])} {major}:{minor} {rule['permissions']}")
-    return lines
-
-
 def _read(state: Path) -> _State | None:
     try:
         return msgspec.json.decode(state.read_bytes(), type=_State)
     except (OSError, msgspec.DecodeError):
         return None
-
-
-def restrict_devices(places: Iterable[Path], rules: Sequence[str]) -> None:
-    """Give new cgroups of the devices controller their rules. OSError when the kernel refuses."""
-    for place in places:
-        if not (place / "devices.deny").exists():
-            continue
-        for rule in rules:
-            name, _, text = rule.partition(" ")
-            # The rule for everything has a word of its own.
-            (place / name).write_text("a" if text.startswith("a ") else text)
 
 
 def enter(places: Sequence[Path], pid: int, cgroup: str, *, own_pids: bool) -> None:

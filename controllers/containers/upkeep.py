@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from controllers import inotify
-from controllers.containers import cgroups, freezer, process, regroup
+from controllers.containers import cgroups, device_filter, freezer, process, regroup
 from controllers.containers.parts import Parts
 from controllers.repairs import repaired
 from store.crashpoints import crashpoint
@@ -81,12 +81,12 @@ class Upkeep:
 
     async def _regroup(self, container: Container, groups: list[Path]) -> None:
         cgroup = cgroups.path_of(container, self._parts.layout)
-        rules = regroup.device_rules(self._parts.layout.runtime_state / container.uid / "state.json")
+        rules = device_filter.rules_of(self._parts.layout.bundle(container.uid) / "config.json")
 
         def make() -> None:
             for place in groups:
                 cgroups.make(place)
-            regroup.restrict_devices(groups, rules)
+            device_filter.apply(groups, rules)
 
         await asyncio.to_thread(make)
         crashpoint("repair.cgroup.made")

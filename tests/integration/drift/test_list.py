@@ -181,6 +181,26 @@ def test_damage_done_while_the_daemon_was_dead_is_mended_at_its_start(private_en
     assert victim.pid == pid
 
 
+def test_cgroups_come_back_on_version_2_with_their_device_rules(stopped_engine: Engine) -> None:
+    engine = stopped_engine
+    # Over whatever the machine has, for the engine alone. Its controllers may be version 1's, devices never are.
+    engine.surroundings.run("mount", "-t", "cgroup2", "none", "/sys/fs/cgroup")
+    engine.start()
+    engine.load_sample_image()
+    assert engine.request("GET", "/info").json()["CgroupVersion"] == "2"
+    engine.run("-d", "--name", NAME, "busybox", "sleep", "1000")
+    place = f"{engine.layout.cgroup}/{engine.inspect(NAME)['Id']}"
+    engine.surroundings.run("sh", "-ec", empty().replace("{cgroup}", place))
+    victim = Victim(engine)
+    eventually(lambda: victim.repairs() != [], "told")
+    script = "mknod /disk b 254 0; head -c1 /disk; echo read > /dev/null; cat /proc/self/cgroup"
+    found = engine.docker("exec", NAME, "sh", "-c", script)
+    assert "Operation not permitted" in found.err
+    assert f"0::/{place}" in found.out.splitlines()
+    engine.docker("pause", NAME)
+    engine.docker("unpause", NAME)
+
+
 @pytest.mark.parametrize("point", [point for point in points() if point.startswith("repair.")])
 def test_a_repair_that_a_crash_cut_short_is_finished(private_engine: Engine, point: str) -> None:
     victim = Victim(private_engine)
