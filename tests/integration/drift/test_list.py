@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -193,10 +194,11 @@ def test_cgroups_come_back_on_version_2_with_their_device_rules(stopped_engine: 
     engine.surroundings.run("sh", "-ec", empty().replace("{cgroup}", place))
     victim = Victim(engine)
     eventually(lambda: victim.repairs() != [], "told")
-    script = "mknod /disk b 254 0; head -c1 /disk; echo read > /dev/null; cat /proc/self/cgroup"
+    script = "mknod /disk b 254 0; head -c1 /disk; echo read > /dev/null"
     found = engine.docker("exec", NAME, "sh", "-c", script)
     assert "Operation not permitted" in found.err
-    assert f"0::/{place}" in found.out.splitlines()
+    # Seen from here: the container's own cgroup namespace begins at the one that is gone.
+    assert f"0::/{place}" in Path(f"/proc/{victim.pid}/cgroup").read_text().splitlines()
     engine.docker("pause", NAME)
     engine.docker("unpause", NAME)
 
