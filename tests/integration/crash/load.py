@@ -6,6 +6,7 @@ import http.client
 import json
 import random
 import threading
+import time
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -45,7 +46,8 @@ POLICIES = ("no", "no", "always", "unless-stopped", "on-failure")
 class Worker:
     """One client with one container at a time.
 
-    ``promised`` is what the daemon last acknowledged; ``asked`` the state that an unanswered request leads to.
+    ``promised`` is what the daemon last acknowledged; ``asked`` the state that an unanswered request leads to;
+    ``leaving`` that a removal was among those, which may still be going on where the disk is slow.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Worker:
     asked: State | None = None
     answered: int = 0
     policy: str = "no"
+    leaving: bool = False
     refusals: list[str] = field(default_factory=list)
 
     def step(self, engine: Engine) -> bool:
@@ -77,11 +80,29 @@ class Worker:
                 answer = engine.request("POST", f"/exec/{uid}/start", {"Detach": True}, timeout=30)
         except (OSError, http.client.HTTPException):
             return False
+        if answer.status == 409 and self.leaving:
+            return self._wait_gone(engine)
+        self.leaving = False
         if answer.status >= 400 and not (path.startswith("/networks") and answer.status in ALREADY):
             self.refusals.append(f"{method} {path}: {answer.status} {answer.body!r}")
         self.promised, self.asked = target, None
         self.answered += 1
         return True
+
+    def _wait_gone(self, engine: Engine) -> bool:
+        """The removal goes on: wait for its end, which has to come; False when the daemon does not answer."""
+        self.asked = "absent"
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            try:
+                if engine.request("GET", f"/containers/{self.name}/json", timeout=30).status == 404:
+                    self.promised, self.asked, self.leaving = "absent", None, False
+                    return True
+            except (OSError, http.client.HTTPException):
+                return False
+            time.sleep(0.05)
+        self.refusals.append(f"{self.name} is not gone a minute after its removal was asked for")
+        return False
 
     def _container(self) -> dict[str, object]:
         return {

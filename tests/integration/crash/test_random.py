@@ -104,6 +104,7 @@ def settle(engine: Engine, workers: list[Worker], where: str) -> None:
     for worker in workers:
         state = states.get(worker.name, "absent")
         assert state in worker.possible(), f"{where}: {worker.name} is {state}, not {worker.possible()}"
+        worker.leaving = worker.asked == "absent" and state != "absent"
         worker.promised, worker.asked = state, None
 
 
