@@ -80,7 +80,7 @@ class Worker:
                 answer = engine.request("POST", f"/exec/{uid}/start", {"Detach": True}, timeout=30)
         except (OSError, http.client.HTTPException):
             return False
-        if answer.status == 409 and self.leaving:
+        if answer.status == 409 and self.leaving and b"removal" in answer.body:
             return self._wait_gone(engine)
         self.leaving = False
         if answer.status >= 400 and not (path.startswith("/networks") and answer.status in ALREADY):
