@@ -8,6 +8,7 @@ overlay over the same directories would not be the same file system.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ from store.objects import Container, Event
 from store.store import Change, Transaction
 
 ROOT, MEMORY, CGROUP, PARENT = "root unmounted", "shared memory unmounted", "cgroup missing", "parent cgroup missing"
+_log = logging.getLogger(__name__)
 TOGETHER = 0.05
 """Seconds in which deletions of a cgroup from several hierarchies are one."""
 
@@ -117,10 +119,14 @@ class GroupWatch:
         return list(cgroups.directories(f"/{self._parts.layout.cgroup}"))
 
     def start(self) -> None:
-        """Have the parent cgroup, and begin. OSError where the host lets us do neither."""
-        self._inotify = inotify.Inotify(self._event)
-        for place in self._own:
-            cgroups.make(place)
+        """Have the parent cgroup, and begin; where the host lets us do neither, that is logged."""
+        try:
+            self._inotify = inotify.Inotify(self._event)
+            for place in self._own:
+                cgroups.make(place)
+        except OSError as error:
+            # Whether containers can run like that is for the runtime to say.
+            _log.warning("cgroups are not watched: %s", error)
         self._follow(f"/{self._parts.layout.cgroup}")
         self._unwatch = self._parts.store.on_change(Container, self._changed)
         for container in self._parts.store.containers:
@@ -146,9 +152,12 @@ class GroupWatch:
             if place in self._parents or self._inotify is None or not place.is_dir():
                 continue
             self._parents.add(place)
-            self._inotify.add(place, inotify.DELETE)
-            # A cgroup's directory does not tell of its own deletion.
-            self._inotify.add(place.parent, inotify.DELETE)
+            try:
+                self._inotify.add(place, inotify.DELETE)
+                # A cgroup's directory does not tell of its own deletion.
+                self._inotify.add(place.parent, inotify.DELETE)
+            except OSError as error:
+                _log.warning("cgroup %s is not watched: %s", place, error)
 
     def _event(self, place: Path, mask: int, name: str) -> None:
         if mask & inotify.OVERFLOW:
@@ -173,8 +182,12 @@ class GroupWatch:
     async def _remake(self) -> None:
         await asyncio.sleep(TOGETHER)
         places, self._lost = self._lost, set()
-        for place in places:
-            cgroups.make(place)
+        try:
+            for place in places:
+                cgroups.make(place)
+        except OSError as error:
+            _log.error("the parent cgroup is gone and cannot be made: %s", error)
+            return
         self._follow(f"/{self._parts.layout.cgroup}")
         await _tell(self._parts, [repaired(PARENT, "daemon")])
 
