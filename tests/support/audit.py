@@ -47,7 +47,9 @@ class Auditor:
         directories = children(self.layout.containers)
         found += compare("container directory", running | (everything & directories), directories)
         found += compare("bundle", running, children(self.layout.bundle("x").parent))
-        found += compare("root mount", running, self._mounted_roots())
+        found += compare("state of the runtime", running, children(self.layout.runtime_state))
+        found += compare("exit file", set(), children(self.layout.exits))
+        found += self._mounts(containers, running)
         found += compare("cgroup", running, self._cgroups())
         found += compare("monitor", running, self._monitors())
         namespaced = {c["Id"] for c in containers if c["Id"] in running and own_namespace(c)}
@@ -59,6 +61,7 @@ class Auditor:
         found += self._names(containers, running)
         found += compare("file of an exec", set(), self._exec_files())
         found += compare("zombie", set(), self._zombies())
+        found += self._processes()
         return found
 
     def _names(self, containers: Iterable[dict[str, Any]], running: set[str]) -> list[str]:
@@ -96,15 +99,53 @@ class Auditor:
                 found.add(head)
         return found
 
-    def _mounted_roots(self) -> set[str]:
-        lines = Path(f"/proc/{self.pid}/mountinfo").read_text().splitlines()
-        points = [line.split()[4] for line in lines]
-        base = os.path.realpath(self.layout.containers) + "/"
-        return {
-            point.removeprefix(base).split("/")[0]
-            for point in points
-            if point.startswith(base) and point.endswith("/merged")
-        }
+    def _mounts(self, containers: Iterable[dict[str, Any]], running: set[str]) -> list[str]:
+        layout = self.layout
+        wanted = {str(layout.merged(uid)) for uid in running}
+        for container in containers:
+            if container["Id"] not in running:
+                continue
+            if own_namespace(container):
+                wanted.add(str(layout.namespaces / container["Id"]))
+            inspected = self.get(f"/containers/{container['Id']}/json")
+            if inspected["HostConfig"]["IpcMode"] == "shareable":
+                wanted.add(str(layout.container(container["Id"]) / "shm"))
+            names = [mount["Name"] for mount in container["Mounts"] if mount["Type"] == "volume"]
+            wanted |= {str(layout.volume_data(name)) for name in names if self.get(f"/volumes/{name}")["Options"]}
+        places = [line.split()[4] for line in lines(Path(f"/proc/{self.pid}/mountinfo"))]
+        ours = [place for place in places if place.startswith((f"{layout.data_root}/", f"{layout.exec_root}/"))]
+        twice = {f"{place} (twice)" for place in ours if ours.count(place) > 1}
+        return compare("mount", wanted, {*ours, *twice})
+
+    def _processes(self) -> list[str]:
+        """Helpers of a daemon that is dead, and name servers of networks that are gone."""
+        servers = {network["Id"] for network in self.get("/networks") if network["Driver"] == "bridge"}
+        servers -= {network["Id"] for network in self.get("/networks") if network["Name"] == "bridge"}
+        found: list[str] = []
+        serving: list[str] = []
+        for pid in self._neighbours():
+            try:
+                words = Path(f"/proc/{pid}/cmdline").read_text(errors="replace").split("\0")
+                parent = int(Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[1])
+            except OSError:
+                continue
+            name = os.path.basename(words[0])
+            if name == "dnsmasq":
+                serving += [Path(word).parent.name for word in words if word.startswith("--pid-file=")]
+            elif name.startswith(("python", "runc", "crun")) and self.pid not in (pid, parent):
+                found.append(f"process unexplained: {pid} {' '.join(words)[:120]}")
+        found += compare("name server", servers, set(serving))
+        return found + [f"name server twice: {network}" for network in set(serving) if serving.count(network) > 1]
+
+    def _neighbours(self) -> Iterable[int]:
+        """The processes in the daemon's mount namespace."""
+        namespace = os.readlink(f"/proc/{self.pid}/ns/mnt")
+        for pid in filter(str.isdecimal, os.listdir("/proc")):
+            try:
+                if os.readlink(f"/proc/{pid}/ns/mnt") == namespace:
+                    yield int(pid)
+            except OSError:
+                continue
 
     def _cgroups(self) -> set[str]:
         names: set[str] = set()
