@@ -90,3 +90,16 @@ def pytest_runtest_makereport(
         if call.when == "teardown":
             daemon.reported = len(log)
     return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The tables that tests wrote with ``record_property("table: …", row)``, whichever process they ran in."""
+    tables: dict[str, list[str]] = {}
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            if name.startswith("table: "):
+                tables.setdefault(name.removeprefix("table: "), []).append(str(value))
+    for name, rows in tables.items():
+        terminalreporter.section(name)
+        for row in rows:
+            terminalreporter.write_line(row)

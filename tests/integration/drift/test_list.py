@@ -6,7 +6,7 @@ The table of all that is broken, with the times that it took, stands at the end 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from tests.support.engine import Engine
 
 pytestmark = pytest.mark.host
 
+TABLE = "table: drift, noticed by, seconds until mended, event, kind and reason in the metric"
 EMPTY = (
     'for group in {places}; do [ -d "$group/{cgroup}" ] || continue; '
     'for pid in $(cat "$group/{cgroup}/cgroup.procs"); do echo $pid > "$group/cgroup.procs"; done; '
@@ -80,27 +81,17 @@ LIST = [
 ]
 
 
-def show(config: pytest.Config, rows: Iterable[tuple[str, ...]]) -> None:
-    """Print the table where the test-run's own lines go."""
-    heads = ("drift", "noticed by", "seconds until mended", "event", "metric: kind, reason")
-    capture = config.pluginmanager.get_plugin("capturemanager")
-    assert capture is not None
-    with capture.global_and_fixture_disabled():
-        print()
-        for row in (heads, *rows):
-            print("  ".join(text.ljust(width) for text, width in zip(row, (42, 11, 20, 33, 0), strict=True)))
-
-
 @pytest.fixture(scope="module")
-def victim(request: pytest.FixtureRequest, module_engine: Engine) -> Iterator[Victim]:
+def victim(module_engine: Engine) -> Victim:
     victim = Victim(module_engine)
     victim.populate()
-    yield victim
-    show(request.config, victim.rows)
+    return victim
 
 
 @pytest.mark.parametrize("drift", LIST, ids=str)
-def test_damage_is_mended_without_a_restart(victim: Victim, drift: Drift) -> None:
+def test_damage_is_mended_without_a_restart(
+    victim: Victim, drift: Drift, record_property: Callable[[str, object], None]
+) -> None:
     eventually(victim.answers, "the port answers before")
     pid, count, before = victim.pid, victim.counted(drift.kind, drift.reason), len(victim.repairs())
     begun = victim.damage(drift.damage, drift.inside)
@@ -116,9 +107,8 @@ def test_damage_is_mended_without_a_restart(victim: Victim, drift: Drift) -> Non
     assert victim.counted(drift.kind, drift.reason) - count == len(events)
     assert victim.pid == pid
     seconds = (events[0]["timeNano"] - begun) / 1e9
-    victim.rows.append(
-        (str(drift), drift.noticed, f"{seconds:.3f}", events[0]["Action"], f"{drift.kind}, {drift.reason}")
-    )
+    row = (str(drift), drift.noticed, f"{seconds:.3f}", events[0]["Action"], f"{drift.kind}, {drift.reason}")
+    record_property(TABLE, "  ".join(text.ljust(width) for text, width in zip(row, (40, 11, 6, 31, 0), strict=True)))
 
 
 def test_a_stopped_container_has_nothing_mounted_that_could_be_taken_away(victim: Victim) -> None:

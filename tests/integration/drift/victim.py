@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,6 @@ class Victim:
     bridge, and a user-defined network with another one."""
 
     engine: Engine
-    rows: list[tuple[str, ...]] = field(default_factory=list)
 
     def populate(self) -> None:
         """Make all that can be broken."""
