@@ -109,6 +109,8 @@ class Engine:
         await self.store.commit(lambda tx: tx.emit(told), durable=False)
 
     def _forget(self, change: Change[Container]) -> None:
+        if change.before is not None and change.before.running and (change.after is None or not change.after.running):
+            self.execs.forget_unstarted(change.uid)
         if change.after is None:
             self.inspect_cache.pop(change.uid, None)
             self.list_cache.pop(change.uid, None)

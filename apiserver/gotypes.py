@@ -21,6 +21,8 @@ GO_NAMES: dict[str, str] = {
     "ContainerConfig": "container.Config",
     "HostConfig": "container.HostConfig",
     "HealthConfig": "container.HealthConfig",
+    "ExecCreateRequest": "types.ExecConfig",
+    "ExecStartRequest": "types.ExecStartCheck",
     "NetworkingConfig": "network.NetworkingConfig",
     "EndpointRequest": "network.EndpointSettings",
     "EndpointIPAMConfig": "network.EndpointIPAMConfig",
@@ -41,6 +43,9 @@ GO_NAMES: dict[str, str] = {
 """What dockerd calls our types; a struct class may also say it itself as ``go_name`` (``package.Type``)."""
 
 _FIELD_TYPES: dict[tuple[str, str], str] = {
+    # A list, or else a text, whose complaint is the last.
+    ("ContainerConfigWrapper", "Cmd"): "string",
+    ("ContainerConfigWrapper", "Entrypoint"): "string",
     ("ContainerConfigWrapper", "ExposedPorts"): "nat.PortSet",
     ("ContainerConfigWrapper", "StopTimeout"): "int",
     ("ContainerConfigWrapper", "Volumes"): "map[string]struct {}",

@@ -116,7 +116,13 @@ def parse_filters(text: str) -> Filters:
     """
     if not text:
         return Filters({})
-    value = decode_any(text.encode())
+    try:
+        value = decode_any(text.encode())
+    except InvalidParameterError as error:
+        # Go tells a text that is cut short from a stream that is.
+        if error.message in ("EOF", "unexpected EOF"):
+            raise InvalidParameterError("unexpected end of JSON input") from None
+        raise
     if value is None:
         return Filters({})
     if not isinstance(value, dict):

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import select
 import struct
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from aiohttp import web
 
 from apiserver.connection import Connection as HttpConnection
 from apiserver.dispatch import Call
-from apiserver.rendering import HEADERS, encode
+from apiserver.rendering import encode
 from store.errors import EngineError
 
 STDIN, STDOUT, STDERR, SYSTEM_ERROR = 0, 1, 2, 3
@@ -162,7 +164,9 @@ def is_upgrade(call: Call) -> bool:
     return call.request.headers.get("Upgrade", "").lower() == "tcp"
 
 
-async def hijack(call: Call, *, content_type: str = RAW_STREAM) -> Connection:
+async def hijack(
+    call: Call, *, content_type: str = RAW_STREAM, headers: Mapping[str, str] = MappingProxyType({})
+) -> Connection:
     """Takes the connection over: after 101 UPGRADED when the client asked for it, else after 200.
 
     The handler closes the connection and returns ``hijacked(call)``. After this no error can be told by HTTP.
@@ -181,7 +185,7 @@ async def hijack(call: Call, *, content_type: str = RAW_STREAM) -> Connection:
     lines = ["HTTP/1.1 101 UPGRADED" if upgrade else "HTTP/1.1 200 OK"]
     if upgrade:
         lines += ["Connection: Upgrade", "Upgrade: tcp"]
-    lines += [f"{name}: {value}" for name, value in (("Content-Type", content_type), *HEADERS.items())]
+    lines += [f"{name}: {value}" for name, value in (("Content-Type", content_type), *headers.items())]
     lines += ["", ""]
     await connection.write("\r\n".join(lines).encode())
     return connection

@@ -31,8 +31,11 @@ def rfc3339(ns: int) -> str:
 
     ``ns`` is nanoseconds since the epoch.
     """
-    if not ns:
-        return "0001-01-01T00:00:00Z"
+    return moment(ns) if ns else "0001-01-01T00:00:00Z"
+
+
+def moment(ns: int) -> str:
+    """The same where 0 is the epoch itself, as in the times of files."""
     seconds, fraction = divmod(ns, SECOND)
     text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
     return f"{text}.{fraction:09d}".rstrip("0") + "Z" if fraction else text + "Z"

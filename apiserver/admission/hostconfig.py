@@ -214,6 +214,8 @@ def _memory(host: HostConfig, warnings: list[str]) -> HostConfig:
         raise InvalidParameterError("Minimum memory limit can not be less than memory reservation limit, see usage")
     if 0 < host.kernel_memory < MINIMUM_MEMORY:
         raise InvalidParameterError("Minimum kernel memory limit allowed is 6MB")
+    if host.kernel_memory:
+        warnings.append("Specifying a kernel memory limit is deprecated and will be removed in a future release.")
     if host.oom_kill_disable and not host.memory:
         warnings.append(
             "OOM killer is disabled for the container, but no memory limit is set, "
@@ -273,6 +275,9 @@ def _check_names(host: HostConfig) -> None:
 
 
 def _check_modes(host: HostConfig) -> None:
+    kind, _, other = host.network_mode.partition(":")
+    if kind == "container" and not other:
+        raise InvalidParameterError("Invalid network mode: invalid container format container:<name|id>")
     if host.cgroupns_mode not in ("", "private", "host"):
         raise InvalidParameterError(f"invalid cgroup namespace mode: {host.cgroupns_mode}")
     if host.ipc_mode not in ("", "none", "private", "shareable", "host") and not host.ipc_mode.startswith("container:"):
@@ -326,7 +331,7 @@ def check_port(text: str) -> None:
     """Refuse what is not ``PORT[/PROTOCOL]`` (InvalidParameterError)."""
     port, slash, protocol = text.partition("/")
     if (slash and protocol.lower() not in ("tcp", "udp", "sctp")) or not _is_port_range(port):
-        raise InvalidParameterError(f'invalid port specification: "{text}"')
+        raise InvalidParameterError(f'invalid port specification: "{port}"')
 
 
 def _is_port_range(text: str) -> bool:

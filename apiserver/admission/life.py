@@ -138,14 +138,16 @@ def new_name(container: Container, text: str) -> str:
         raise InvalidParameterError(f"Error when allocating new name: {error}") from None
 
 
-def updated(container: Container, request: UpdateRequest, facts: HostFacts, api: tuple[int, int]) -> HostConfig:
-    """The host configuration with what an update changes.
+def updated(
+    container: Container, request: UpdateRequest, facts: HostFacts, api: tuple[int, int]
+) -> tuple[HostConfig, list[str]]:
+    """The host configuration with what an update changes, and dockerd's warnings.
 
     InvalidParameterError for values that cannot be, ConflictError for those that do not fit what is set.
     """
     given: dict[str, Any] = {name: getattr(request, name) for name in UPDATABLE if getattr(request, name)}
     alone = given if request.memory else {name: value for name, value in given.items() if name != "memory_swap"}
-    admit(HostConfig(**alone, restart_policy=request.restart_policy), facts, api)
+    _, warnings = admit(HostConfig(**alone, restart_policy=request.restart_policy), facts, api)
     if not facts.blkio_weight:
         given.pop("blkio_weight", None)
     host = container.spec.host
@@ -160,15 +162,13 @@ def updated(container: Container, request: UpdateRequest, facts: HostFacts, api:
         raise conflict(
             "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time"
         )
-    if request.kernel_memory and container.running:
-        raise conflict("Can not update kernel memory to a running container, please stop it first.")
     if request.pids_limit is not None and versions.has(api, "update.pids-limit"):
         given["pids_limit"] = max(request.pids_limit, 0)
     if request.restart_policy.name:
         if host.auto_remove and request.restart_policy.name != "no":
             raise conflict("Restart policy cannot be updated because AutoRemove is enabled for the container")
         given["restart_policy"] = request.restart_policy
-    return replace(host, **given)
+    return replace(host, **given), warnings
 
 
 def prunable(filters: Filters) -> Callable[[Container], bool]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Callable, Sequence
+from pathlib import PurePath
+
+from msgspec.structs import replace
 
 from store.errors import InvalidParameterError
 from store.objects.containers import Container, ContainerConfig, HostConfig, Mount, MountPoint
@@ -19,11 +22,13 @@ def mount_points(
     host: HostConfig,
     find: Callable[[str], Container],
     new_name: Callable[[], str],
+    data_root: PurePath,
 ) -> tuple[MountPoint, ...]:
     """Resolve everything that asks for a mount, later requests of the same kind refused, the image's volumes last.
 
-    ``find`` gives a container by name (for volumes-from), ``new_name`` a name for an anonymous volume. The sources of
-    volumes stay empty: their directory is known once they exist. InvalidParameterError in dockerd's words.
+    ``find`` gives a container by name (for volumes-from), ``new_name`` a name for an anonymous volume, ``data_root`` is
+    where the engine's own mounts are. The sources of volumes stay empty: their directory is known once they exist.
+    InvalidParameterError in dockerd's words.
     """
     points: dict[str, MountPoint] = {}
     for text in host.volumes_from or ():
@@ -35,7 +40,7 @@ def mount_points(
         if point.destination in taken:
             raise InvalidParameterError(f"Duplicate mount point: {point.destination}")
         taken.add(point.destination)
-        points[point.destination] = point
+        points[point.destination] = _kept_loose(point, data_root) if point.type == "bind" else point
 
     for text in host.binds or ():
         claim(parse_bind(text, host.volume_driver, new_name))
@@ -61,6 +66,24 @@ def mount_points(
             anonymous=True,
         )
     return tuple(points.values())
+
+
+def _kept_loose(point: MountPoint, data_root: PurePath) -> MountPoint:
+    """A bind with its propagation settled.
+
+    Over the engine's own mounts it has to let go of them as the engine does, or the container would keep other
+    containers' file systems alive (moby: validateBindDaemonRoot).
+    """
+    source = PurePath(point.source)
+    if not (source.is_relative_to(data_root) or data_root.is_relative_to(source)):
+        return replace(point, propagation=point.propagation or "rprivate")
+    if point.propagation not in ("", "rslave", "rshared"):
+        raise InvalidParameterError(
+            'invalid mount config: must use either propagation mode "rslave" or "rshared" when mount source is within '
+            f'the daemon root, daemon root: "{data_root}", bind mount source: "{source}", '
+            f'propagation: "{point.propagation}"'
+        )
+    return replace(point, propagation=point.propagation or "rslave")
 
 
 def _volumes_from(text: str, find: Callable[[str], Container]) -> list[MountPoint]:
@@ -151,7 +174,7 @@ def parse_bind(text: str, driver: str, new_name: Callable[[], str]) -> MountPoin
             source=posixpath.normpath(source),
             mode=mode,
             read_write="ro" not in flags,
-            propagation=propagation or "rprivate",
+            propagation=propagation,
         )
     if propagation:
         raise InvalidParameterError(f"invalid mode: {mode}")
@@ -227,7 +250,7 @@ def _from_mount(mount: Mount, new_name: Callable[[], str]) -> MountPoint:
             destination=destination,
             source=posixpath.normpath(mount.source),
             read_write=not mount.read_only,
-            propagation=propagation or "rprivate",
+            propagation=propagation,
             non_recursive=bool(options and options.non_recursive),
         )
     volume = mount.volume_options

@@ -6,6 +6,8 @@ import re
 import secrets
 from ipaddress import AddressValueError, IPv4Address
 
+from msgspec.structs import replace
+
 from apiserver.admission.containers import endpoint
 from apiserver.wire.containers import EndpointRequest
 from apiserver.wire.networks import IPAM, IPAMConfig, NetworkCreateRequest
@@ -59,7 +61,9 @@ def _check_kind(request: NetworkCreateRequest) -> None:
         raise ForbiddenError("Ingress network can only be global scope network")
     if request.scope == "swarm":
         raise ForbiddenError("cannot create a swarm scoped network when swarm is not active")
-    if request.config_only or (request.config_from and request.config_from.network):
+    if request.config_from and request.config_from.network:
+        raise NotFoundError(f'configuration network "{request.config_from.network}" does not exist')
+    if request.config_only:
         raise NotImplementedYetError("configuration-only networks are not supported yet")
     if driver in _LATER_DRIVERS:
         raise NotImplementedYetError(f"the network driver {driver} is not supported yet")
@@ -99,8 +103,8 @@ def connection(network: str, request: EndpointRequest) -> EndpointSpec:
         try:
             IPv4Address(address)
         except AddressValueError:
-            raise InvalidParameterError(f"invalid IPv4 address: {address}") from None
-    return endpoint(network, request)
+            raise InvalidParameterError(f"Invalid IPv4 address: {address})") from None
+    return replace(endpoint(network, request), connected=True)
 
 
 def _pools(configs: list[IPAMConfig]) -> tuple[IpamPool, ...]:

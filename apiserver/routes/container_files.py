@@ -94,7 +94,7 @@ class Tree:
 @asynccontextmanager
 async def opened(engine: Engine, container: Container) -> AsyncIterator[Tree]:
     """The container's tree, kept mounted meanwhile."""
-    directory = engine.layout.container(container.uid)
+    directory = engine.layout.container(container.names_from)
     async with (
         engine.containers.mounted_root(container.uid) as root,
         engine.volumes.laid_out(container) as mounts,

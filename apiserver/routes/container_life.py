@@ -163,10 +163,11 @@ async def _up(engine: Engine, wished: Container, timeout: float | None) -> None:
 
 async def stop(engine: Engine, call: Call) -> web.StreamResponse:
     """``POST /containers/{id}/stop``: 304 when it does not run."""
+    grace = _grace(call)
     container = lookup.container(engine.store, call.path["id"])
     if not container.running and container.status.phase != "restarting":
         return no_content(304)
-    await _down(engine, container, life.stop_request(container, _grace(call)).timeout)
+    await _down(engine, container, life.stop_request(container, grace).timeout)
     return no_content()
 
 
@@ -281,8 +282,11 @@ async def update(engine: Engine, call: Call) -> web.StreamResponse:
     request = await call.body(UpdateRequest)
     container = lookup.container(engine.store, call.path["id"])
 
+    warnings: list[str] = []
+
     def spec(current: Container) -> ContainerSpec:
-        return replace(current.spec, host=life.updated(current, request, engine.facts, call.version))
+        host, warnings[:] = life.updated(current, request, engine.facts, call.version)
+        return replace(current.spec, host=host)
 
     before = container.spec.host
     container = await wish(engine, container.uid, spec)
@@ -295,7 +299,7 @@ async def update(engine: Engine, call: Call) -> web.StreamResponse:
             raise type(error)(f"Cannot update container {container.uid}: {error}") from None
         crashpoint("container.update.applied")
     await engine.store.commit(lambda tx: tx.emit(event(container, "update")), durable=False)
-    return json_response(UpdateResponse(warnings=None))
+    return json_response(UpdateResponse(warnings=warnings or None))
 
 
 async def remove(engine: Engine, call: Call) -> web.StreamResponse:

@@ -220,7 +220,11 @@ def _port_range(name: str, text: str) -> list[str]:
             raise InvalidParameterError(
                 f'error while looking up for {name} {text}: strconv.ParseUint: parsing "{part}": invalid syntax'
             )
-    if int(last or first) > 65535 or int(first) > int(last or first):
+        if int(part) > 65535:
+            raise InvalidParameterError(
+                f'error while looking up for {name} {text}: strconv.ParseUint: parsing "{part}": value out of range'
+            )
+    if int(first) > int(last or first):
         raise InvalidParameterError(f"error while looking up for {name} {text}: invalid range")
     return [f"{port}/{protocol or 'tcp'}" for port in range(int(first), int(last or first) + 1)]
 

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from functools import partial
 
 from aiohttp import web
-from msgspec import UNSET
 
 from apiserver.composition import Engine
 from apiserver.dispatch import Call, Parameter, Route
@@ -41,8 +40,7 @@ async def wait(engine: Engine, call: Call) -> web.StreamResponse:
         return json_response(WaitResponse(status_code=code))
     response = await stream(call, JSON)
     code = await _end(engine, container, call.query.text("condition"))
-    error = None if versions.has(call.version, "wait.error") else UNSET
-    await response.write(encode(WaitResponse(error=error, status_code=code)) + b"\n")
+    await response.write(encode(WaitResponse(status_code=code)) + b"\n")
     await response.write_eof()
     return response
 

@@ -23,6 +23,7 @@ from apiserver.routes import links, lookup
 from apiserver.wire import container_views as views
 from apiserver.wire import versions
 from apiserver.wire.containers import ContainerInspect, CreateRequest, CreateResponse
+from controllers.images.registry import platforms
 from controllers.images.service import present
 from store.crashpoints import crashpoint
 from store.errors import ConflictError, InvalidParameterError, NotFoundError
@@ -77,18 +78,23 @@ async def _admit(engine: Engine, call: Call, request: CreateRequest) -> tuple[Co
         raise InvalidParameterError("Config cannot be empty in order to create a container")
     admission.check_modes(config, request.host_config or HostConfig())
     platform = call.query.text("platform") if versions.has(call.version, "create.platform") else ""
+    if platform:
+        platforms.parse(platform)
     image = _image(engine, config.image, platform)
     if image is None and not (config.cmd or config.entrypoint):
         raise InvalidParameterError("No command specified")
     if image is None:
         raise InvalidParameterError("No image was specified")
     config = admission.merge_image(config, image.spec.config)
-    host, warnings = hostconfig.admit(request.host_config or HostConfig(), engine.facts, call.version)
+    # Without a host configuration dockerd has nothing in which to put an older version's defaults.
+    version = versions.CURRENT if request.host_config is None else call.version
+    host, warnings = hostconfig.admit(request.host_config or HostConfig(), engine.facts, version)
     if host.network_mode.startswith("container:"):
         # By id, so that renaming the other changes nothing. That it does not exist is for the start to find.
         with contextlib.suppress(NotFoundError):
             other = lookup.container(engine.store, host.network_mode.removeprefix("container:"))
             host = replace(host, network_mode=f"container:{other.uid}")
+            config = replace(config, hostname=other.spec.config.hostname, domainname=other.spec.config.domainname)
     for mode in (host.pid_mode, host.ipc_mode):
         if mode.startswith("container:"):
             _other(engine, mode.removeprefix("container:"))
@@ -101,7 +107,9 @@ async def _admit(engine: Engine, call: Call, request: CreateRequest) -> tuple[Co
         hostname = os.uname().nodename if host.network_mode == "host" or host.uts_mode == "host" else uid[:12]
         config = replace(config, hostname=hostname)
     endpoints = admission.endpoints(host.network_mode, request.networking_config, config.mac_address)
-    mounts = mount_points(config, host, partial(_other, engine), partial(secrets.token_hex, 32))
+    mounts = mount_points(
+        config, host, partial(_other, engine), partial(secrets.token_hex, 32), engine.layout.data_root
+    )
     await asyncio.to_thread(_check_bind_sources, request)
     mounts, volumes = _volumes(engine, mounts, request)
     path, arguments = admission.command_line(config)
@@ -230,7 +238,7 @@ async def inspect(engine: Engine, call: Call) -> web.StreamResponse:
         return json_response(kept)
     container = lookup.container(engine.store, call.path["id"])
     sizes = await sizes_of(engine, container) if call.query.flag("size") else None
-    running = engine.execs.of(container.uid) or None
+    running = (engine.execs.of(container.uid) if container.running else None) or None
     image = engine.store.images.get(container.spec.image_id)
     lowers = [str(path) for path in engine.images.lowers(image)] if image else []
     shown = views.inspect(container, engine.layout, lowers, running, sizes, links.shown(engine.store, container))

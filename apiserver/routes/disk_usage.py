@@ -29,7 +29,7 @@ class DiskUsage(DockerStruct, frozen=True, kw_only=True):
     images: list[ImageSummary]
     containers: list[ContainerSummary]
     volumes: list[volumes.VolumeView]
-    build_cache: list[dict[str, Any]] = []
+    build_cache: list[dict[str, Any]] | None = None
     builder_size: int = 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from functools import partial
 
 from aiohttp import web
@@ -13,7 +14,7 @@ from apiserver.composition import Engine
 from apiserver.detach import parse_keys
 from apiserver.dispatch import Call, Parameter, Route
 from apiserver.queries import parse_int
-from apiserver.rendering import json_response
+from apiserver.rendering import HEADERS, json_response
 from apiserver.routes import lookup
 from apiserver.streams import Connection, frame, hijack, hijacked
 from apiserver.wire import exec as wire
@@ -91,7 +92,7 @@ async def create(engine: Engine, call: Call) -> web.StreamResponse:
         privileged=request.privileged,
     )
     created = engine.execs.create(container, config)
-    await _tell(engine, container, created, "exec_create: " + " ".join(config.command))
+    await _tell(engine, container, created, f"exec_create: {config.words}")
     return json_response(wire.ExecCreateResponse(id=created.uid), status=201)
 
 
@@ -122,9 +123,10 @@ async def start(engine: Engine, call: Call) -> web.StreamResponse:
     if request.detach:
         engine.execs.claim(found)
         await engine.execs.start(found, container, stdin=False, output=False)
-        await _tell(engine, container, found, "exec_start: " + " ".join(found.config.command))
+        await _tell(engine, container, found, f"exec_start: {found.config.words}")
         return web.Response(status=200)
-    connection = await hijack(call)
+    # Here dockerd sends its usual headers along, when it attaches it does not.
+    connection = await hijack(call, headers=HEADERS)
     try:
         await _attached(engine, connection, found, container, request.tty)
     except EngineError as error:
@@ -140,7 +142,7 @@ async def _attached(engine: Engine, connection: Connection, found: Exec, contain
     engine.execs.claim(found)
     output = config.attach_stdout or config.attach_stderr or config.tty
     started = asyncio.create_task(engine.execs.start(found, container, stdin=config.attach_stdin, output=output))
-    await _tell(engine, container, found, "exec_start: " + " ".join(config.command))
+    await _tell(engine, container, found, f"exec_start: {config.words}")
     streams = await started
     how = Join(
         terminal=config.tty,
@@ -221,6 +223,6 @@ def view(found: Exec, keys: bytes) -> wire.ExecInspect:
         open_stdout=config.attach_stdout,
         can_remove=False,
         container_id=found.container,
-        detach_keys=keys.decode("latin-1") if config.detach_keys else "",
+        detach_keys=base64.b64encode(keys).decode("ascii") if config.detach_keys else "",
         pid=found.pid,
     )

@@ -73,8 +73,9 @@ def routes(engine: Engine) -> list[Route]:
 
 async def ping(call: Call) -> web.StreamResponse:
     """``GET`` and ``HEAD /_ping``: 200; what a client wants to know is in the headers."""
-    body = None if call.request.method == "HEAD" else b"OK"
-    return web.Response(body=body, headers=_PING_HEADERS)
+    if call.request.method == "HEAD":
+        return web.Response(headers={**_PING_HEADERS, "Content-Length": "0"})
+    return web.Response(body=b"OK", headers=_PING_HEADERS)
 
 
 class About:

@@ -10,8 +10,8 @@ from apiserver.composition import Engine
 from apiserver.dispatch import Call, Parameter, Route
 from apiserver.queries import Filters
 from apiserver.rendering import json_response, no_content
-from apiserver.wire import versions
 from apiserver.wire.volumes import VolumeCreateBody, VolumeList, VolumePruneReport, VolumeView, view
+from store.errors import InvalidParameterError
 from store.objects import Volume
 
 LIST_FILTERS = frozenset({"dangling", "driver", "label", "name"})
@@ -78,7 +78,11 @@ def shown(engine: Engine, volume: Volume) -> VolumeView:
 
 async def list_volumes(engine: Engine, call: Call) -> web.StreamResponse:
     """``GET /volumes``; 400 for a filter that does not exist or is not well formed."""
-    filters = call.query.filters(LIST_FILTERS)
+    try:
+        filters = call.query.filters()
+    except InvalidParameterError as error:
+        raise InvalidParameterError(f"error reading volume filters: {error}") from None
+    filters.only(LIST_FILTERS)
     dangling = filters.flag("dangling") if "dangling" in filters else None
     chosen = [
         shown(engine, volume)
@@ -107,8 +111,7 @@ async def inspect(engine: Engine, call: Call) -> web.StreamResponse:
 
 async def remove(engine: Engine, call: Call) -> web.StreamResponse:
     """``DELETE /volumes/{name}``: 404 without it (204 with force), 409 when a container refers to it."""
-    force = versions.has(call.version, "remove-volumes.force") and call.query.flag("force")
-    await engine.volumes.remove(call.path["name"], force=force)
+    await engine.volumes.remove(call.path["name"], force=call.query.flag("force"))
     return no_content()
 
 

@@ -8,7 +8,7 @@ from typing import Protocol
 import msgspec
 
 from apiserver.rendering import encode
-from apiserver.timestamps import rfc3339
+from apiserver.timestamps import moment
 from store.objects.containers import DockerStruct
 
 
@@ -50,7 +50,7 @@ def path_stat_header(found: Described) -> str:
         name=found.name,
         size=found.size,
         mode=found.mode,
-        mtime=rfc3339(found.mtime),
+        mtime=moment(found.mtime),
         link_target=found.link_target,
     )
     return base64.b64encode(encode(stat)).decode("ascii")

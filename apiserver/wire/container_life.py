@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from msgspec import UNSET, UnsetType
-
 from store.objects.containers import DockerStruct, RestartPolicy
 
 
@@ -16,7 +14,7 @@ class WaitError(DockerStruct, frozen=True, kw_only=True):
 class WaitResponse(DockerStruct, frozen=True, kw_only=True):
     """How a container ended."""
 
-    error: WaitError | UnsetType | None = UNSET
+    error: WaitError | None = None
     status_code: int
 
 

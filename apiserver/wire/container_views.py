@@ -145,7 +145,7 @@ def _endpoint(container: Container, name: str, live: EndpointStatus | None) -> w
     spec = container.spec.endpoints.get(name)
     network = live.network if live else container.status.joined.get(name, "")
     aliases = list(spec.aliases) if spec and spec.aliases else None
-    if network and name not in ("bridge", "host", "none"):
+    if name not in ("bridge", "host", "none") and (network or (spec and spec.connected)):
         aliases = [*(aliases or ()), container.uid[:12]]
     ipam = {"IPv4Address": spec.ipv4_address} if spec and spec.ipv4_address else {}
     return wire.EndpointSettings(
@@ -190,7 +190,7 @@ def inspect(
 ) -> wire.ContainerInspect:
     """The whole inspect answer; ``sizes`` are bytes written and in all, when they were asked for."""
     uid = container.uid
-    directory = layout.container(uid)
+    names = layout.container(container.names_from)
     ever = container.status.starts != 0
     log = container.spec.host.log_config.type == "json-file"
     return wire.ContainerInspect(
@@ -200,9 +200,9 @@ def inspect(
         args=list(container.spec.args),
         state=state(container),
         image=container.spec.image_id,
-        resolv_conf_path=str(directory / "resolv.conf") if ever else "",
-        hostname_path=str(directory / "hostname") if ever else "",
-        hosts_path=str(directory / "hosts") if ever else "",
+        resolv_conf_path=str(names / "resolv.conf") if ever else "",
+        hostname_path=str(names / "hostname") if ever else "",
+        hosts_path=str(names / "hosts") if ever else "",
         log_path=str(layout.log(uid)) if ever and log else "",
         name="/" + container.name,
         restart_count=container.status.restart_count,

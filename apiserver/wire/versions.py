@@ -50,10 +50,8 @@ class Change:
 CHANGES: dict[str, Change] = {
     "info.security-options-named": Change((1, 25), "SecurityOptions are name=… pairs; ExecutionDriver is gone"),
     "create.auto-remove": Change((1, 25), "the engine, not the client, carries AutoRemove out"),
-    "remove-volumes.force": Change((1, 25), "a volume can be removed with force"),
     "network-list.brief": Change((1, 28), "the list of networks leaves their containers out"),
     "wait.condition": Change((1, 30), "wait takes a condition and answers its headers at once"),
-    "wait.error": Change((1, 30), "wait may report an Error"),
     "create.ipc-mode-private": Change((1, 40), "the default IpcMode is private, no longer shareable"),
     "create.kernel-memory-tcp": Change((1, 40), "KernelMemoryTCP is heeded"),
     "create.bind-non-recursive": Change((1, 40), "BindOptions.NonRecursive is heeded"),

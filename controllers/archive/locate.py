@@ -69,7 +69,7 @@ def describe(path: str) -> dict[str, object]:
     found = resolve(path)
     info = os.lstat(found)
     return {
-        "name": os.path.basename(os.path.normpath("/" + path.lstrip("/"))) or "/",
+        "name": shown_name(path),
         "size": info.st_size,
         "mode": go_mode(info.st_mode),
         "mtime": info.st_mtime_ns,

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import signal
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -88,7 +89,10 @@ class Ender:
             decision = Verdict(False)
         # Who waits for the end is told the code, so it has to stay; of a container that goes at once nothing does.
         durable = not container.spec.host.auto_remove
-        await self._parts.store.commit(partial(_record, container, exit_, decision), durable=durable)
+        networks = self._parts.networks
+        recording = partial(_record, container, exit_, decision, networks.tell_disconnected)
+        await self._parts.store.commit(recording, durable=durable)
+        networks.was_told_disconnected(uid)
         self._sent.pop(uid, None)
         crashpoint("container.exit.recorded")
         return True
@@ -183,7 +187,13 @@ async def delete_run(parts: Parts, uid: str) -> None:
         parts.exits.forget(uid)
 
 
-def _record(container: Container, exit_: Exit, decision: Verdict, tx: Transaction) -> None:
+def _record(
+    container: Container,
+    exit_: Exit,
+    decision: Verdict,
+    tell_disconnected: Callable[[Transaction, Container], None],
+    tx: Transaction,
+) -> None:
     current = tx.get(Container, container.uid)
     if current is None or not current.running:
         return
@@ -224,5 +234,6 @@ def _record(container: Container, exit_: Exit, decision: Verdict, tx: Transactio
     if exit_.oom_killed:
         tx.emit(event(current, "oom"))
     tx.emit(event(current, "die", exitCode=str(exit_.code)))
+    tell_disconnected(tx, current)
     if spec.stop is not None and (again or (spec.wanted == "stopped" and not spec.stop.is_kill)):
         tx.emit(event(current, "stop"))

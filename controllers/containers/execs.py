@@ -41,6 +41,11 @@ class ExecConfig:
     user: str = ""
     privileged: bool = False
 
+    @property
+    def words(self) -> str:
+        """The command as events tell it: dockerd joins the program and its arguments, also when there are none."""
+        return f"{self.command[0]} {' '.join(self.command[1:])}"
+
 
 @dataclass
 class Exec:
@@ -105,6 +110,11 @@ class ExecRegistry:
     def forget(self, container: str) -> None:
         """The container is gone."""
         for uid in [found.uid for found in self._execs.values() if found.container == container]:
+            del self._execs[uid]
+
+    def forget_unstarted(self, container: str) -> None:
+        """The container has ended: what was only prepared can never run."""
+        for uid in [found.uid for found in self._execs.values() if found.container == container and not found.started]:
             del self._execs[uid]
 
     def _forget_old(self) -> None:

@@ -158,11 +158,9 @@ class HealthMonitor:
         await found.ended.wait()
 
     async def _tell(self, container: Container, found: Exec) -> None:
-        words = " ".join(found.config.command)
-
         def change(tx: Transaction) -> None:
             for action in ("exec_create", "exec_start"):
-                tx.emit(event(container, f"{action}: {words}", execID=found.uid))
+                tx.emit(event(container, f"{action}: {found.config.words}", execID=found.uid))
 
         await self._store.commit(change, durable=False)
 

@@ -89,9 +89,12 @@ class Renderer:
         self._pending: dict[bytes, _Pending] = {}
 
     def selects(self, line: bytes, until: int, *, unfinished: bool = False) -> bool:
-        """Whether a line ends a line of output that is asked for, or, with ``unfinished``, is the last piece of one."""
+        """Whether a line ends a line of output, or, with ``unfinished``, is the last piece of one.
+
+        Of any stream: a tail is the end of the log, of which then those that are asked for are shown.
+        """
         fields = line.split(b" ", 3)
-        if len(fields) < 3 or fields[1] not in self._wanted or (fields[2] == b"P" and not unfinished):
+        if len(fields) < 3 or (fields[2] == b"P" and not unfinished):
             return False
         return not until or split_moment(line) <= until
 

@@ -27,10 +27,12 @@ class Files:
 
 
 def write_files(layout: Layout, container: Container, hosts: str, resolv_conf: str) -> Files:
-    """Write a container's network files anew. Blocking."""
-    directory = layout.container(container.uid)
-    directory.mkdir(parents=True, exist_ok=True, mode=0o711)
+    """Write a container's network files anew, unless they are those of the one that it joins. Blocking."""
+    directory = layout.container(container.names_from)
     files = Files(directory / "hosts", directory / "resolv.conf", directory / "hostname")
+    if container.names_from != container.uid:
+        return files
+    directory.mkdir(parents=True, exist_ok=True, mode=0o711)
     for path, text in (
         (files.hosts, hosts),
         (files.resolv_conf, resolv_conf),

@@ -31,6 +31,11 @@ _BLOCK_KEYS = (
 )
 NO_BLOCK: dict[str, Any] = dict.fromkeys(_BLOCK_KEYS)
 _UNLIMITED = 1 << 62
+# The kernel tells more from version to version; dockerd passes these on.
+_MEMORY_KEYS = frozenset(
+    "active_anon active_file cache dirty hierarchical_memory_limit hierarchical_memsw_limit inactive_anon "
+    "inactive_file mapped_file pgfault pgmajfault pgpgin pgpgout rss rss_huge unevictable writeback".split()
+)
 
 
 def _read(place: Path | None, name: str) -> str:
@@ -88,7 +93,7 @@ def _legacy(cgroup: str) -> dict[str, Any]:
     usage: dict[str, Any] = {
         "usage": _number(_read(place["memory"], "memory.usage_in_bytes")),
         "max_usage": _number(_read(place["memory"], "memory.max_usage_in_bytes")),
-        "stats": dict(sorted(memory.items())),
+        "stats": {name: memory[name] for name in sorted(memory) if name.removeprefix("total_") in _MEMORY_KEYS},
         **({"failcnt": failures} if failures else {}),
         "limit": min(limit, host_memory()),
     }

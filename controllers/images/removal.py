@@ -12,7 +12,7 @@ from controllers.images import references
 from controllers.images.service import ImageService, image_event, present
 from store.crashpoints import crashpoint
 from store.errors import ConflictError, NotFoundError
-from store.objects import Container, Image, Layer, Reference
+from store.objects import Container, Event, Image, Layer, Reference
 from store.store import Change, Store, Transaction
 
 
@@ -145,7 +145,7 @@ class Remover:
                 # Digests of the same repository go with its last tag.
                 taken = rows
             self._untag(tx, image, taken, removed)
-            if not last or users:
+            if not last or any(user.running for user in users):
                 return removed
         else:
             self._check_whole(rows, users, short, force)
@@ -181,7 +181,8 @@ class Remover:
             removed.untagged.append(shown)
 
     def _delete(self, tx: Transaction, image: Image, removed: Removed) -> None:
-        tx.emit(image_event(image, "delete"))
+        # What is gone has no labels any more.
+        tx.emit(Event(type="image", action="delete", actor=image.uid, attributes={"name": image.uid}))
         removed.deleted.append(image.uid)
         if tx.where(Container, "image", image.uid):
             # Clients see it no more, but a stopped container still stands on its layers: it goes with the last such.

@@ -35,7 +35,9 @@ def resolve(images: ImageService, texts: Sequence[str]) -> list[Wanted]:
         image = images.find(text)
         repository = _repository(images, text)
         if image is None and not repository:
-            raise NotFoundError(f"No such image: {text}")
+            # dockerd's words differ by where it had to look.
+            named = ":" in text.rpartition("/")[2] and not text.startswith("sha256:")
+            raise NotFoundError("reference does not exist" if named else f"No such image: {text}")
         if repository:
             for uid, reference in repository:
                 found.setdefault(uid, []).append(reference)
@@ -84,7 +86,7 @@ async def save(images: ImageService, wanted: Sequence[Wanted]) -> AsyncIterator[
                 yield chunk
     yield _file("manifest.json", msgspec.json.encode(manifest))
     if repositories:
-        yield _file("repositories", msgspec.json.encode(repositories))
+        yield _file("repositories", msgspec.json.encode(repositories) + b"\n")
     yield bytes(2 * BLOCK)
 
 
@@ -95,6 +97,7 @@ def _layer_path(layer: Layer) -> str:
 def _header(name: str, size: int, kind: bytes = tarfile.REGTYPE, mode: int = 0o644) -> bytes:
     member = tarfile.TarInfo(name)
     member.size, member.type, member.mode = size, kind, mode
+    member.uname = member.gname = "root"
     return member.tobuf(tarfile.PAX_FORMAT)
 
 

@@ -116,7 +116,7 @@ class ImageService:
         *,
         tagged: bool = False,
     ) -> Image:
-        """Commit an image with its layers and names at once, layers on disk; a name that another image has moves.
+        """Commit an image with its layers and names at once, layers on disk; a tag that another image has moves.
 
         ``tagged`` notes the time of the tagging, as dockerd does for names given here, not for those that come along.
         """
@@ -133,7 +133,9 @@ class ImageService:
             elif not present(known):
                 known = tx.update(known.with_meta(deletion_requested_at=None))
             for reference in listed:
-                name(tx, reference, known.uid)
+                # A tag moves; a digest goes on to mean the image that was first pulled by it.
+                if not reference.digest or tx.by_name(Reference, reference.full) is None:
+                    name(tx, reference, known.uid)
             if tagged and listed:
                 touch(tx, known.uid)
             for event in told:

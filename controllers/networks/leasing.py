@@ -138,6 +138,13 @@ def lease_endpoint(
     )
 
 
+def tell_disconnected(transaction: Transaction, uid: str, endpoints: Mapping[str, EndpointStatus]) -> None:
+    """Emit that a container is not on these networks any more."""
+    for endpoint in endpoints.values():
+        if (network := transaction.get(Network, endpoint.network)) is not None:
+            transaction.emit(event(network, "disconnect", uid))
+
+
 def check_endpoint(network: Network, spec: EndpointSpec) -> None:
     """Refuse what this network cannot give, in dockerd's words (InvalidParameterError)."""
     if spec.ipv4_address and not user_defined(network):

@@ -62,6 +62,8 @@ class NetworkService:
         self._bip = bip
         self._chooser = Chooser()
         self._unwatch: Callable[[], None] = lambda: None
+        # Ended containers whose disconnection has been told, until it is done.
+        self._told: set[str] = set()
         self._renaming: set[asyncio.Task[None]] = set()
         self._host = Host(store, layout)
         self._links = linking.LinkWatch(store, self._host, layout, self._find)
@@ -271,6 +273,8 @@ class NetworkService:
     async def _release(self, container: Container, endpoints: Mapping[str, EndpointStatus]) -> None:
         uid = container.uid
         live = self._host.forget(uid)
+        told = uid in self._told
+        self._told.discard(uid)
         forwardings = self._host.forwardings(uid)
         await self._host.unpublish(uid, forwardings)
         crashpoint("network.detach.unpublished")
@@ -281,15 +285,22 @@ class NetworkService:
 
         def give_back(transaction: Transaction) -> None:
             leasing.release(transaction, uid)
-            for endpoint in gone.values():
-                if (network := transaction.get(Network, endpoint.network)) is not None:
-                    transaction.emit(leasing.event(network, "disconnect", uid))
+            if not told:
+                leasing.tell_disconnected(transaction, uid, gone)
 
         if affected or gone or self._store.port_leases.where("owner", uid):
             await self._store.commit(give_back, durable=False)
         self._host.given_back(uid)
         crashpoint("network.detach.returned")
         await self._host.write_names(affected)
+
+    def tell_disconnected(self, transaction: Transaction, container: Container) -> None:
+        """The events of a container's disconnection, told with its end: ``detach``, which follows, takes time."""
+        leasing.tell_disconnected(transaction, container.uid, container.status.endpoints)
+
+    def was_told_disconnected(self, uid: str) -> None:
+        """What ``tell_disconnected`` told is committed, and ``detach`` need not tell it."""
+        self._told.add(uid)
 
     async def connect(self, container: Container, network: Network, spec: EndpointSpec) -> None:
         """Connect a container, running or not, to a network. Raises store.errors in dockerd's words."""

@@ -256,6 +256,8 @@ class EndpointSpec(msgspec.Struct, frozen=True, kw_only=True):
     links: tuple[str, ...] = ()
     driver_opts: dict[str, str] | None = None
     ipam_given: bool = False
+    connected: bool = False
+    """Whether it came by a connection, not with the container's creation."""
 
 
 class Link(msgspec.Struct, frozen=True, kw_only=True):
@@ -426,3 +428,9 @@ class Container(Object, frozen=True, kw_only=True):
         """``bridge``, ``host``, ``none``, ``container:ID`` or a network's name."""
         mode = self.spec.host.network_mode
         return "bridge" if mode in ("", "default") else mode
+
+    @property
+    def names_from(self) -> str:
+        """The container whose host name, hosts and resolv.conf it has: itself, or the one whose network it joins."""
+        kind, _, other = self.network_mode.partition(":")
+        return other if kind == "container" else self.uid

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 
 _AGO = r"(?:Less than a second|About an? (?:minute|hour)|\d+ (?:second|minute|hour|day|week|month|year)s?)"
 _PATTERNS = (
-    (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)"), "<time>"),
+    (re.compile(r"(?!0001)\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)"), "<time>"),
     (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)? [+-]\d{4} \w+"), "<time>"),
     (re.compile(rf"{_AGO} ago"), "<ago>"),
     (re.compile(rf"Up {_AGO}"), "Up <for>"),
     (re.compile(r"\b02:42(?::[0-9a-f]{2}){4}\b"), "<mac>"),
-    (re.compile(r'("(?:Pid|ContainerPid|HostPid)": )[1-9]\d*'), r"\1<pid>"),
+    (re.compile(r'(\b(?:Pid|ContainerPid|HostPid)"?(?:: | = ))[1-9]\d*'), r"\1<pid>"),
     (re.compile(r"(?<=[:\"])(?:3[2-9]|4\d|5\d|6[0-5])\d{3}\b"), "<port>"),
     # The command line's own race between two answers: sometimes it says so, sometimes not.
     (re.compile(r"^time=.*error waiting for container: .*\n", re.MULTILINE), ""),

@@ -1,6 +1,7 @@
 """What asks for a mount, and what comes of it."""
 
 from collections.abc import Callable
+from pathlib import PurePosixPath
 
 import pytest
 from hypothesis import given
@@ -19,6 +20,8 @@ from store.objects.containers import (
 )
 from store.objects.meta import Meta
 
+ROOT = PurePosixPath("/var/lib/wharfinger")
+
 
 def no_container(text: str) -> Container:
     raise NotFoundError(text)
@@ -30,7 +33,7 @@ def names() -> Callable[[], str]:
 
 
 def points(host: HostConfig, config: ContainerConfig | None = None) -> tuple[MountPoint, ...]:
-    return mount_points(config or ContainerConfig(), host, no_container, names())
+    return mount_points(config or ContainerConfig(), host, no_container, names(), ROOT)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +127,7 @@ def test_volumes_from_takes_all_but_tmpfs_and_can_make_them_read_only() -> None:
             ),
         ),
     )
-    found = mount_points(ContainerConfig(), HostConfig(volumes_from=["other:ro"]), lambda _: other, names())
+    found = mount_points(ContainerConfig(), HostConfig(volumes_from=["other:ro"]), lambda _: other, names(), ROOT)
     assert [(p.destination, p.name, p.read_write) for p in found] == [("/v", "vol", False)]
 
 
