@@ -15,9 +15,11 @@ from apiserver.composition import Engine
 from apiserver.dispatch import Call, Parameter, Route
 from apiserver.rendering import json_response
 from apiserver.routes import lookup
+from apiserver.streams import expect_download
 from apiserver.wire.container_files import ChangeItem, path_stat_header
 from controllers.archive.compression import open_uncompressed
 from controllers.archive.helper import PathStat
+from controllers.archive.pipes import READ_SIZE
 from controllers.containers import users
 from store.errors import EngineError, ForbiddenError, InvalidParameterError, NotFoundError
 from store.objects import Container, Event
@@ -170,6 +172,7 @@ async def send(call: Call, chunks: AsyncIterator[bytes], headers: dict[str, str]
     first = await anext(chunks, b"")
     response = web.StreamResponse(headers=headers)
     await response.prepare(call.request)
+    expect_download(call)
     await response.write(first)
     async for chunk in chunks:
         await response.write(chunk)
@@ -194,7 +197,7 @@ async def write(engine: Engine, call: Call) -> web.StreamResponse:
         try:
             await engine.archiver.unpack_from(
                 tree.root,
-                open_uncompressed(call.request.content.iter_any()),
+                open_uncompressed(call.request.content.iter_chunked(READ_SIZE)),
                 path=found.path,
                 digest=False,
                 no_overwrite_dir_non_dir=call.query.flag("noOverwriteDirNonDir"),

@@ -12,7 +12,8 @@ from aiohttp import web
 from apiserver.composition import Engine
 from apiserver.dispatch import Call, Parameter, Route
 from apiserver.release import VERSION
-from apiserver.streams import ProgressWriter, stream
+from apiserver.streams import ProgressWriter, expect_download, stream
+from controllers.archive.pipes import READ_SIZE
 from controllers.images import references
 from controllers.images.downloading import download, web_address
 from controllers.images.importing import import_tar
@@ -80,7 +81,7 @@ def _credentials(call: Call) -> Credentials | None:
 
 
 async def _body(call: Call) -> AsyncGenerator[bytes]:
-    async for chunk in call.request.content.iter_any():
+    async for chunk in call.request.content.iter_chunked(READ_SIZE):
         yield chunk
 
 
@@ -166,6 +167,7 @@ async def save_many(engine: Engine, call: Call) -> web.StreamResponse:
 async def _save(engine: Engine, call: Call, names: list[str]) -> web.StreamResponse:
     wanted = resolve(engine.images, names)
     response = await stream(call, "application/x-tar")
+    expect_download(call)
     async for chunk in save(engine.images, wanted):
         await response.write(chunk)
     for item in wanted:
