@@ -22,7 +22,7 @@ from controllers.containers.events import event
 from controllers.containers.exec_process import Streams
 from controllers.containers.execs import Exec, ExecConfig
 from store.errors import ConflictError, EngineError, InvalidParameterError, NotFoundError
-from store.objects import Container
+from store.objects import Container, Event
 
 SIZE = (Parameter("h", "integer", "Rows."), Parameter("w", "integer", "Columns."))
 RAW = "application/vnd.docker.raw-stream"
@@ -92,7 +92,8 @@ async def create(engine: Engine, call: Call) -> web.StreamResponse:
         privileged=request.privileged,
     )
     created = engine.execs.create(container, config)
-    await _tell(engine, container, created, f"exec_create: {config.words}")
+    # Events keep their order, and nothing is lost that the client waits for: an exec is gone with the daemon anyway.
+    _tell_soon(engine, event(container, f"exec_create: {config.words}", execID=created.uid))
     return json_response(wire.ExecCreateResponse(id=created.uid), status=201)
 
 
@@ -198,7 +199,10 @@ def _tell_end(engine: Engine, found: Exec) -> None:
     container = engine.store.containers.get(found.container)
     if container is None or not found.pid:
         return
-    told = event(container, "exec_die", execID=found.uid, exitCode=str(found.exit_code))
+    _tell_soon(engine, event(container, "exec_die", execID=found.uid, exitCode=str(found.exit_code)))
+
+
+def _tell_soon(engine: Engine, told: Event) -> None:
     task = asyncio.ensure_future(engine.store.commit(lambda tx: tx.emit(told), durable=False))
     _telling.add(task)
     task.add_done_callback(_telling.discard)

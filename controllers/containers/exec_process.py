@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import socket
 from collections.abc import Sequence
@@ -91,6 +90,12 @@ class Streams:
         self.drained.set()
 
 
+class _Bundle(msgspec.Struct):
+    """What is read of a container's OCI configuration."""
+
+    process: dict[str, Any]
+
+
 @dataclass
 class Started:
     """A running exec: ``code`` comes when it has ended."""
@@ -115,7 +120,11 @@ async def start(
     """Put a process into a running container. EngineError in dockerd's words when it cannot be."""
     bundle = layout.bundle(container.uid)
     base = bundle / f"{PREFIX}{uid[:16]}"
-    process = await asyncio.to_thread(_process, layout, runtime, container, config, linked)
+    if config.user:
+        # The name is looked up in the container's own files, whatever those are.
+        process = await asyncio.to_thread(_process, layout, runtime, container, config, linked)
+    else:
+        process = _process(layout, runtime, container, config, linked)
     (base.with_suffix(".json")).write_bytes(msgspec.json.encode(process))
     crashpoint("exec.start.described")
     arguments = [
@@ -145,10 +154,10 @@ def _process(
     layout: Layout, runtime: Runtime, container: Container, config: ExecConfig, linked: Sequence[str]
 ) -> dict[str, Any]:
     try:
-        spec = json.loads((layout.bundle(container.uid) / "config.json").read_bytes())
+        data = (layout.bundle(container.uid) / "config.json").read_bytes()
     except OSError as error:
         raise EngineError(f"Container {container.uid} is not running") from error
-    process: dict[str, Any] = spec["process"]
+    process = msgspec.json.decode(data, type=_Bundle).process
     found = runtime.find(container.uid)
     if found is None:
         raise EngineError(f"Container {container.uid} is not running")
