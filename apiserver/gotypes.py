@@ -23,6 +23,8 @@ GO_NAMES: dict[str, str] = {
     "HealthConfig": "container.HealthConfig",
     "ExecCreateRequest": "types.ExecConfig",
     "ExecStartRequest": "types.ExecStartCheck",
+    "NetworkConnectRequest": "types.NetworkConnect",
+    "NetworkDisconnectRequest": "types.NetworkDisconnect",
     "NetworkingConfig": "network.NetworkingConfig",
     "EndpointRequest": "network.EndpointSettings",
     "EndpointIPAMConfig": "network.EndpointIPAMConfig",

@@ -110,6 +110,9 @@ def admit(host: HostConfig, facts: HostFacts, api: tuple[int, int]) -> tuple[Hos
         raise InvalidParameterError("SHM size can not be less than 0")
     if host.isolation not in ("", "default"):
         raise InvalidParameterError(f"Invalid isolation: \"{host.isolation}\" - linux only supports 'default'")
+    for limit, what in ((host.io_maximum_bandwidth, "bandwidth"), (host.io_maximum_iops, "IOPs")):
+        if limit:
+            raise InvalidParameterError(f"Invalid QoS settings: linux does not support configuration of maximum {what}")
     if host.storage_opt:
         raise InvalidParameterError("--storage-opt is supported only for overlay over xfs with 'pquota' mount option")
     if host.blkio_weight and not facts.blkio_weight:
