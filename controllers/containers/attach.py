@@ -20,12 +20,12 @@ from store.errors import ConflictError
 STDOUT, STDERR = 1, 2
 _PACKET = 32 * 1024
 _INPUT_PACKET = 8 * 1024
-_BUFFERED = 1024 * 1024
+_BUFFERED = 128 * 1024
 _CONMON_STREAMS = {2: STDOUT, 3: STDERR}
 
 
 class AttachConnection:
-    """One connection to a container's streams. What is read too slowly holds the container up, after a megabyte."""
+    """One connection to a container's streams. What is read too slowly holds the container up, once a little waits."""
 
     def __init__(self, connected: socket.socket) -> None:
         self._socket = connected

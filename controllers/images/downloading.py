@@ -70,7 +70,10 @@ async def download(url: str, progress: Progress, user_agent: str) -> AsyncGenera
         except aiohttp.NonHttpUrlRedirectClientError as error:
             scheme = urlsplit(str(error)).scheme
             raise EngineError(f'Get "{url}": unsupported protocol scheme "{scheme}"') from None
-        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+        except ValueError as error:
+            # No host can be called so.
+            raise InvalidParameterError(f'parse "{url}": {error}') from None
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise EngineError(f'Get "{url}": {await reason(error, endpoint)}') from None
         try:
             if response.status >= 400:

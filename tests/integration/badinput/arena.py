@@ -137,14 +137,15 @@ class Arena:
         return os.listdir(f"/proc/{self.engine.pid}/fd")
 
     @contextlib.contextmanager
-    def memory_watched(self, megabytes: int) -> Iterator[None]:
-        """The daemon with its helpers grows by no more than so much while the block runs."""
-        before, most, stop = self._memory(), 0, threading.Event()
+    def memory_watched(self, megabytes: int, *, helpers: bool) -> Iterator[None]:
+        """The daemon (or all that it runs, its ``helpers`` too) grows by no more than so much while the block runs."""
+        measure = self._memory_of_all if helpers else lambda: memory(self.engine.pid)
+        before, most, stop = measure(), 0, threading.Event()
 
         def watch() -> None:
             nonlocal most
             while not stop.wait(0.05):
-                most = max(most, self._memory())
+                most = max(most, measure())
 
         thread = threading.Thread(target=watch)
         thread.start()
@@ -156,7 +157,7 @@ class Arena:
         if most > before + megabytes:
             raise Misbehaviour(f"from {before} to {most} MB")
 
-    def _memory(self) -> int:
+    def _memory_of_all(self) -> int:
         """Of all that runs in the engine's surroundings, in megabytes."""
         used = 0
         for pid in self.engine.surroundings.processes():

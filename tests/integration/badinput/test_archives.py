@@ -141,7 +141,7 @@ def bomb(megabytes: int) -> bytes:
 def test_a_bomb_takes_no_memory(arena: Arena) -> None:
     data = bomb(200)
     assert len(data) < MIB
-    with arena.memory_watched(64):
+    with arena.memory_watched(64, helpers=True):
         for way in (put, bring_in, load):
             assert refused(way(arena, data))
         # Twice compressed is no tar, however small it is.
