@@ -35,6 +35,13 @@ def _port(text: str) -> int:
     return port
 
 
+def _mirror(text: str) -> str:
+    scheme, _, rest = text.partition("://")
+    if scheme not in ("http", "https") or not rest.partition("/")[0]:
+        raise ConfigError(f"{text!r}: give a URL, like https://mirror.example.org")
+    return text
+
+
 def _truth(text: str) -> bool:
     if text.lower() not in ("true", "false", "1", "0"):
         raise ConfigError(f"{text!r} is neither true nor false")
@@ -97,7 +104,7 @@ FLAGS: tuple[Flag, ...] = (
     Flag("config-file", Path, f"settings in JSON (default {DEFAULT_CONFIG_FILE}, if it exists)"),
     Flag("bip", str, "the default bridge's address and network, such as 172.17.0.1/16"),
     Flag("runtime", str, "the OCI runtime", "runc", file_names=("default-runtime",)),
-    Flag("registry-mirror", str, "a mirror of Docker Hub", repeatable=True, file_names=("registry-mirrors",)),
+    Flag("registry-mirror", _mirror, "a mirror of Docker Hub", repeatable=True, file_names=("registry-mirrors",)),
     Flag("insecure-registry", str, "a registry that may do without verified TLS", repeatable=True,
          file_names=("insecure-registries",)),
     Flag("label", str, "a label of this engine, KEY=VALUE", repeatable=True, file_names=("labels",)),

@@ -8,6 +8,7 @@ import os
 import shutil
 import socket
 from collections.abc import Callable, Iterator
+from ipaddress import IPv4Network
 from pathlib import Path
 
 from apiserver.config import ConfigError, Endpoint, Settings, split_address
@@ -79,6 +80,29 @@ def _database(settings: Settings) -> Iterator[str]:
         parsed(settings.database_url)
     except DatabaseError as error:
         yield f"--database-url: {error}"
+
+
+def _bridge(settings: Settings) -> Iterator[str]:
+    from controllers.networks.startup import bridge_pool
+    from store.errors import InvalidParameterError
+
+    try:
+        wanted = bridge_pool(settings.bip).subnet
+    except InvalidParameterError as error:
+        yield str(error)
+        return
+    for name, network in _connected():
+        if str(network) == wanted and not name.startswith(settings.layout.prefix):
+            yield f"--bip {settings.bip}: {name} has that network already, is another engine there? choose another"
+
+
+def _connected() -> Iterator[tuple[str, IPv4Network]]:
+    """The networks that this host's links are in, from /proc/net/route (proc(5))."""
+    for line in Path("/proc/net/route").read_text().splitlines()[1:]:
+        name, destination, gateway, *_, mask = line.split()[:8]
+        if int(gateway, 16) == 0:
+            address, netmask = (socket.inet_ntoa(bytes.fromhex(text)[::-1]) for text in (destination, mask))
+            yield name, IPv4Network(f"{address}/{netmask}")
 
 
 def _data_root(settings: Settings) -> Iterator[str]:
@@ -180,6 +204,7 @@ _CHECKS: tuple[Callable[[Settings], Iterator[str]], ...] = (
     _nftables,
     _cgroups,
     _database,
+    _bridge,
     _data_root,
     _listening,
 )

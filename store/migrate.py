@@ -73,10 +73,8 @@ def _current(target: Engine) -> str | None:
             revision: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
             return revision
     except SQLAlchemyError as error:
-        reason = getattr(error, "orig", None) or error
-        raise DatabaseError(
-            f"cannot use the database {target.url.render_as_string()}: {str(reason).strip()}"
-        ) from error
+        reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+        raise DatabaseError(f"cannot use the database {target.url.render_as_string()}: {reason}") from error
 
 
 def _alembic(target: Engine, to: str, *, down: bool) -> None:

@@ -30,7 +30,7 @@ async def predefined(store: Store, layout: Layout, bip: str) -> None:
 
     Raises InvalidParameterError for a malformed ``bip``.
     """
-    asked = _pool(bip)
+    asked = bridge_pool(bip)
     routes = await asyncio.to_thread(bridge.host_routes)
     name = f"{layout.prefix}b0"
 
@@ -67,7 +67,8 @@ async def predefined(store: Store, layout: Layout, bip: str) -> None:
     await store.commit(write)
 
 
-def _pool(bip: str) -> IpamPool:
+def bridge_pool(bip: str) -> IpamPool:
+    """The default bridge's network and address as asked for. InvalidParameterError when they cannot be."""
     if not bip:
         return IpamPool()
     try:

@@ -55,6 +55,9 @@ def refused(engine: Engine, *flags: str, words: str, code: int = 1) -> None:
         (("--socket-group=no-such-group",), "there is no such group", 1),
         (("--metrics-address=nonsense:x",), "--metrics-address", 1),
         (("--database-url=mysql://x",), "unsupported database", 1),
+        (("--bip=10.98.0.7/24",), "--bip 10.98.0.7/24: eth0 has that network already", 1),
+        (("--bip=10.98.0.0/16",), "that is a network's address", 1),
+        (("--registry-mirror=not-a-url",), "'not-a-url': give a URL", 2),
         (("--bogus",), "--bogus", 2),
         (("--port=x",), "--port: 'x' is not a number", 2),
         (("--config-file=/no/such/file",), "does not exist", 2),
@@ -64,6 +67,13 @@ def test_what_cannot_be_is_refused_in_a_line_before_anything_is_made(
     stopped_engine: Engine, flags: tuple[str, ...], words: str, code: int
 ) -> None:
     refused(stopped_engine, *flags, words=words, code=code)
+
+
+def test_a_database_that_does_not_answer_is_told_in_a_line(stopped_engine: Engine) -> None:
+    stopped_engine.launch("--database-url=postgresql://127.0.0.1:1/x")
+    assert stopped_engine.wait_ended() == 1
+    assert stopped_engine.log().count("\n") == 1
+    assert "Connection refused" in stopped_engine.log()
 
 
 def test_who_is_not_root_is_told_so(stopped_engine: Engine) -> None:

@@ -28,7 +28,8 @@ def test_every_flag_is_a_setting() -> None:
     assert settings("--listen-limit", "3", "--tls-listen-limit", "4").tls_limits.connections == 4
     assert settings("--write-timeout", "1m30s").limits.write_timeout == 90
     assert settings("--max-header-size", "2KiB").max_header_size == 2048
-    assert settings("--registry-mirror", "a", "--registry-mirror=b").registry_mirrors == ("a", "b")
+    mirrors = settings("--registry-mirror", "http://a", "--registry-mirror=https://b").registry_mirrors
+    assert mirrors == ("http://a", "https://b")
     assert settings("-D").log_level == "debug"
     for flag in FLAGS:
         assert flag.help
@@ -48,9 +49,11 @@ def test_a_variable_counts_where_the_flag_is_missing() -> None:
 
 def test_the_file_counts_where_flag_and_variable_are_missing(tmp_path: Path) -> None:
     file = tmp_path / "daemon.json"
-    file.write_text('{"port": 80, "hosts": ["unix:///a"], "registry-mirrors": ["m"], "debug": true, "data-root": "/d"}')
+    file.write_text(
+        '{"port": 80, "hosts": ["unix:///a"], "registry-mirrors": ["http://m"], "debug": true, "data-root": "/d"}'
+    )
     read = settings("--config-file", str(file), PORT="81")
-    assert (read.port, read.hosts, read.registry_mirrors) == (81, ("unix:///a",), ("m",))
+    assert (read.port, read.hosts, read.registry_mirrors) == (81, ("unix:///a",), ("http://m",))
     assert (read.log_level, read.data_root) == ("debug", Path("/d"))
 
 

@@ -6,6 +6,7 @@ import fcntl
 import os
 import socket
 from dataclasses import replace
+from ipaddress import IPv4Network
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,24 @@ def test_the_lock_is_not_passed_on_to_children(settings: Settings) -> None:
 
 def test_a_listener_that_is_not_safe_is_told_so(settings: Settings) -> None:
     only(replace(settings, schemes=("http",), host="0.0.0.0"), "--allow-remote-http")
+
+
+@pytest.mark.parametrize("bip", ["junk", "10.44.0.1/33", "10.44.0.0/16"])
+def test_an_address_that_no_bridge_can_have_is_told_so(settings: Settings, bip: str) -> None:
+    only(replace(settings, bip=bip), f"--bip {bip}")
+
+
+def test_a_network_that_another_engine_has_is_told_so(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = IPv4Network("172.17.0.0/16")
+    monkeypatch.setattr(
+        preflight, "_connected", lambda: iter([("eth0", IPv4Network("10.0.0.0/8")), ("docker0", taken)])
+    )
+    only(replace(settings, bip="172.17.0.1/16"), "--bip 172.17.0.1/16", "docker0")
+    # A part of a larger network is the administrator's to give, and the bridge of our own last run is no other's.
+    assert not list(preflight._bridge(replace(settings, bip="10.3.0.1/16")))
+    own = f"{settings.layout.prefix}b0"
+    monkeypatch.setattr(preflight, "_connected", lambda: iter([(own, taken)]))
+    assert not list(preflight._bridge(replace(settings, bip="172.17.0.1/16")))
 
 
 def test_a_pidfile_goes_unless_another_took_it_over(place: Path) -> None:
