@@ -106,6 +106,11 @@ def _volumes(container: Container) -> Iterable[str]:
     return {mount.name for mount in container.spec.mounts if mount.type == "volume" and mount.name}
 
 
+def _linking(container: Container) -> Iterable[str]:
+    """One key for the few that have links on a user-defined network."""
+    return ("endpoints",) if any(endpoint.links for endpoint in container.spec.endpoints.values()) else ()
+
+
 CONTAINERS = Kind(
     Container,
     tables.CONTAINERS,
@@ -115,6 +120,7 @@ CONTAINERS = Kind(
         "network": _networks,
         "volume": _volumes,
         "linked": lambda each: {link.container for link in each.spec.links},
+        "linking": _linking,
     },
 )
 NETWORKS = Kind(Network, tables.NETWORKS, "networks")

@@ -76,10 +76,8 @@ class LinkWatch:
         if not target.running:
             return
         parents = {parent.uid: parent for parent in self._store.containers.where("linked", target.uid)}
-        for endpoint in target.status.endpoints.values():
-            for other in self._store.containers.where("network", endpoint.network):
-                if any(spec.links for spec in other.spec.endpoints.values()):
-                    parents[other.uid] = other
+        # Whoever has links on any network is few enough to be asked.
+        parents |= {other.uid: other for other in self._store.containers.where("linking", "endpoints")}
         for parent in parents.values():
             names = list(linked_names(self._store, self._find, parent, parent.status.endpoints))
             if parent.running and names:
