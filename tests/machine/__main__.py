@@ -29,7 +29,7 @@ class Trial:
         self.machine = machine
         self.random = random.Random(seed)
         self.clients = [Client(f"client{number}", random.Random(seed + number), machine) for number in range(clients)]
-        self.writer = Writer("writer", random.Random(seed), machine)
+        self.writer = Writer(machine)
         self.failed = False
 
     def prepare(self) -> None:
@@ -42,7 +42,7 @@ class Trial:
     def dies(self, death: Death, load: float = 0.0) -> None:
         """Let the machine die, under load for some seconds if so asked, and print what became of it."""
         furniture.arrange(self.machine)
-        everybody = [*self.clients, self.writer]
+        everybody: list[Client | Writer] = [*self.clients, self.writer]
         before = sum(client.promises.answered for client in everybody)
         stop = threading.Event()
         threads = [threading.Thread(target=client.until_lost, args=(stop,)) for client in everybody if load]
@@ -123,6 +123,7 @@ def main() -> int:
     parser.add_argument("--cut", required=True, help="command that cuts its power and waits until it is up again")
     parser.add_argument("--installed", action="store_true", help="this service is installed there already")
     parser.add_argument("--reboots", type=int, default=1)
+    parser.add_argument("--rests", type=int, default=1, help="power cuts at rest")
     parser.add_argument("--cuts", type=int, default=5, help="power cuts under load")
     parser.add_argument("--clients", type=int, default=5)
     parser.add_argument("--load", type=float, default=90.0, help="seconds of load before a cut, half of it at least")
@@ -138,7 +139,8 @@ def main() -> int:
     trial.prepare()
     for _ in range(options.reboots):
         trial.dies("reboot")
-    trial.dies("cut")
+    for _ in range(options.rests):
+        trial.dies("cut")
     for _ in range(options.cuts):
         trial.dies("cut", trial.random.uniform(options.load / 2, options.load))
     return int(trial.failed)

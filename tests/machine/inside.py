@@ -67,10 +67,11 @@ def host() -> list[str]:
 
 def layers() -> list[str]:
     """Images that do not come out of ``save`` with the digests that they promise."""
-    return [wrong for image in json.loads(get("/images/json")) for wrong in _damage(image["Id"])]
+    return [wrong for image in json.loads(get("/images/json")) for wrong in damage(image["Id"], get)]
 
 
-def _damage(image: str) -> list[str]:
+def damage(image: str, get: Callable[[str], bytes]) -> list[str]:
+    """What is wrong with an image's archive, which ``get`` fetches."""
     with tempfile.TemporaryFile() as file:
         file.write(get(f"/images/{image}/get"))
         file.seek(0)

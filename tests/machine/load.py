@@ -10,16 +10,34 @@ import tarfile
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
-from tests.integration.crash.load import STEPS, State
 from tests.machine.furniture import IMAGE, executed
 from tests.machine.machine import Lost, Machine
+from tests.support.daemon import Answer
 from tests.support.image_content import digest_of, layer
 from tests.support.tools import sample_archive
 
 PRESENT, ABSENT = "present", "absent"
+STEPS = {
+    ABSENT: (("POST", "/containers/create?name={name}", "created"),),
+    "created": (("POST", "/containers/{name}/start", "running"), ("DELETE", "/containers/{name}?v=1", ABSENT)),
+    "running": (
+        ("POST", "/containers/{name}/stop?t=0", "exited"),
+        ("POST", "/containers/{name}/restart?t=0", "running"),
+        ("DELETE", "/containers/{name}?force=1&v=1", ABSENT),
+    ),
+    "exited": (("POST", "/containers/{name}/start", "running"), ("DELETE", "/containers/{name}?v=1", ABSENT)),
+}
+"""What can be asked of a container without a restart policy, by its state: method, path, the state promised."""
 FILES, FILE_SIZE = 60, 1 << 14
+
+
+class Api(Protocol):
+    """Where requests go; one that gets no answer raises ``Lost``."""
+
+    def request(self, method: str, path: str, body: Any = None, *, headers: dict[str, str] | None = None) -> Answer:
+        """One request."""
 
 
 @dataclass
@@ -63,10 +81,9 @@ class Client:
 
     name: str
     random: random.Random
-    machine: Machine
+    api: Api
     promises: Promises = field(default_factory=Promises)
     number: int = 0
-    written: int = 0
 
     def until_lost(self, stop: threading.Event) -> None:
         """Ask for one thing after the other until the machine does not answer any more."""
@@ -79,7 +96,7 @@ class Client:
         return [self.life, self.life, self.life, self.image, self.image, self.tag, self.volume, self.network]
 
     def _ask(self, method: str, path: str, body: Any = None, **headers: str) -> None:
-        answer = self.machine.request(method, path, body, headers=headers)
+        answer = self.api.request(method, path, body, headers=headers)
         if answer.status >= 400 or b'"error"' in answer.body:
             self.promises.refusals.append(f"{method} {path}: {answer.status} {answer.body[-300:]!r}")
 
@@ -87,8 +104,7 @@ class Client:
         """The next step of a container."""
         name = f"{self.name}-c"
         key = f"container {name}"
-        state: State = self.promises.now(key)  # type: ignore[assignment]
-        method, path, target = self.random.choice(STEPS[state])
+        method, path, target = self.random.choice(STEPS[self.promises.now(key)])
         body = None
         if "create" in path:
             body = {
@@ -144,12 +160,19 @@ class Client:
                 self._ask("DELETE", path)
 
 
-class Writer(Client):
+@dataclass
+class Writer:
     """Writes numbers into a volume, each with a sync, through the furniture's container."""
 
-    def choices(self) -> list[Callable[[], None]]:
-        """Nothing else."""
-        return [self.write]
+    machine: Machine
+    promises: Promises = field(default_factory=Promises)
+    written: int = 0
+
+    def until_lost(self, stop: threading.Event) -> None:
+        """Write number after number until the machine does not answer any more."""
+        with contextlib.suppress(Lost):
+            while not stop.is_set():
+                self.write()
 
     def write(self) -> None:
         """The next number is on the disk when this returns."""
@@ -192,7 +215,7 @@ def _read(archive: tarfile.TarFile, name: str) -> bytes:
     return (archive.extractfile(member) or io.BytesIO()).read()
 
 
-def found(machine: Machine) -> dict[str, str]:
+def found(machine: Api) -> dict[str, str]:
     """What there is, under the keys of promises."""
     things: dict[str, str] = {}
     for container in machine.request("GET", "/containers/json?all=1").json():

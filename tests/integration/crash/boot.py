@@ -1,12 +1,13 @@
 """The machine's death, as far as it can be had without a machine: all that lives or is in memory is gone.
 
-What it cannot show, what of the disk's writes is lost, is for a real machine: ``tests/machine``.
+What of the disk's writes is lost with it is for ``disk``, and for a real machine: ``tests/machine``.
 """
 
 from __future__ import annotations
 
 import contextlib
 import shutil
+import time
 import uuid
 from pathlib import Path
 
@@ -39,11 +40,18 @@ def _thaw(engine: Engine) -> None:
 
 
 def _unmount(engine: Engine) -> None:
+    deadline = time.monotonic() + 20
+    while ours := _mounted(engine):
+        # The last processes of a mount namespace take a moment to let go of it.
+        assert time.monotonic() < deadline, ours
+        engine.surroundings.run("umount", *reversed(ours), check=False)
+        time.sleep(0.02)
+
+
+def _mounted(engine: Engine) -> list[str]:
     mounts = engine.surroundings.run("cat", "/proc/self/mounts").stdout.splitlines()
     places = [line.split()[1] for line in mounts]
-    ours = [place for place in places if place.startswith(f"{engine.directory}/")]
-    if ours:
-        engine.surroundings.run("umount", "--lazy", *reversed(ours))
+    return [place for place in places if place.startswith(f"{engine.directory}/")]
 
 
 def _forget_network(engine: Engine) -> None:
