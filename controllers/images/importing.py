@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import msgspec
@@ -13,7 +12,6 @@ from controllers.archive.compression import open_uncompressed
 from controllers.images import configuration, references
 from controllers.images.changes import apply
 from controllers.images.service import ImageService, image_event
-from store.errors import InvalidParameterError
 from store.objects import ContainerConfig, Image, Layer
 
 
@@ -34,24 +32,13 @@ async def import_tar(
     InvalidParameterError for a broken tar or a line that cannot be; then nothing is left.
     """
     config = apply(ContainerConfig(), changes)
-    async with _unpacked(images, body) as layer:
+    async with images.layers.added(open_uncompressed(body)) as layer:
         image = configuration.parse(_document(layer, config, architecture, message), {layer.uid: layer.size})
         names = [reference] if reference else []
         events = [image_event(image, "import")]
         if reference:
             events.insert(0, image_event(image, "tag", shown or reference.familiar))
         return await images.register(image, [layer], names, events, tagged=True)
-
-
-@asynccontextmanager
-async def _unpacked(images: ImageService, body: AsyncIterator[bytes]) -> AsyncIterator[Layer]:
-    """The tar as a layer; what is wrong with it is told in dockerd's words, whose unpacker is a process."""
-    async with AsyncExitStack() as stack:
-        try:
-            layer = await stack.enter_async_context(images.layers.added(open_uncompressed(body)))
-        except InvalidParameterError as error:
-            raise InvalidParameterError(f"Error processing tar file(exit status 1): {error}") from None
-        yield layer
 
 
 def _document(layer: Layer, config: ContainerConfig, architecture: str, message: str) -> bytes:
