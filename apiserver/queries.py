@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import msgspec
+import re2
 
 from apiserver.gojson import decode_any
 from apiserver.gotypes import kind_of
@@ -16,6 +17,8 @@ from store.errors import InvalidParameterError
 _ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _FALSE = frozenset(("", "0", "no", "false", "none"))
 _INT_MAX = 2**63
+_QUIET = re2.Options()
+_QUIET.log_errors = False
 
 
 def quoted(text: str) -> str:
@@ -76,10 +79,13 @@ class Filters:
 
     @staticmethod
     def pattern(pattern: str, actual: str) -> bool:
-        """Whether a value, taken as a regular expression, is found in a text; a broken expression never is."""
+        """Whether a value, taken as a regular expression, is found in a text; a broken expression never is.
+
+        Go's expressions, matched as there in time that grows with the text alone: a client's could stop the daemon.
+        """
         try:
-            return re.search(pattern, actual) is not None
-        except re.error:
+            return re2.search(pattern, actual, _QUIET) is not None
+        except (re2.error, UnicodeEncodeError):
             return False
 
     def labels(self, name: str, labels: Mapping[str, str]) -> bool:

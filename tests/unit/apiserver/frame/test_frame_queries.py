@@ -111,3 +111,16 @@ def test_a_name_matches_as_text_or_as_an_expression_and_a_broken_one_never() -> 
     assert Filters({"name": ["web"]}).match("name", "web")
     assert not Filters({"name": ["("]}).match("name", "web")
     assert Filters({}).match("name", "web")
+
+
+def test_an_expression_takes_no_longer_than_its_text() -> None:
+    # With any other engine this is not over before the sun is.
+    assert not Filters.pattern("(a*)*b", "a" * 50_000)
+
+
+@pytest.mark.parametrize("pattern", ["(", "a{1001}", "[", "\\", "\ud800"])
+def test_an_expression_that_is_none_matches_nothing_and_says_nothing(
+    pattern: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert not Filters.pattern(pattern, pattern)
+    assert capfd.readouterr().err == ""
