@@ -24,12 +24,6 @@ DIFFERENCES = (
         "",
     ),
     Accepted(
-        r"^Container(Exec|Logs|Top)$",
-        r"^status (400|500)$",
-        "what a client got wrong is its fault (400); dockerd calls some of it its own (500)",
-        "status <refused>",
-    ),
-    Accepted(
         r"^ContainerAttach(Websocket)?$",
         r"\A(status 4\d\d\n)(?:header .*\n)*(?:(?:body|raw): '|message = \")(.*?)(?:\\r\\n)?['\"]$",
         "before a connection is taken over, an error is an answer like any other; dockerd writes its text raw",
