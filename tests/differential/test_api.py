@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -44,6 +45,7 @@ ALL = [
     )
     for run in module.RUNS
 ]
+TABLE = "table: operations compared with dockerd, their calls, the statuses met"
 
 
 @pytest.mark.parametrize("run", ALL, ids=[run.name for run in ALL])
@@ -78,15 +80,17 @@ def _difference(name: str, ours: list[str], theirs: list[str]) -> list[str]:
     )
 
 
-def test_each_operation_has_a_call_for_each_of_its_statuses() -> None:
-    called: dict[str, set[int]] = {}
+def test_each_operation_has_a_call_for_each_of_its_statuses(record_property: Callable[[str, object], None]) -> None:
+    called: dict[str, list[int]] = {}
     for run in ALL:
         for call in run.calls:
-            called.setdefault(call.operation, set()).add(call.status)
-    missing = {name: want for name, statuses in STATUSES.items() if (want := set(statuses) - called.get(name, set()))}
+            called.setdefault(call.operation, []).append(call.status)
+    missing = {name: want for name, statuses in STATUSES.items() if (want := set(statuses) - {*called.get(name, ())})}
     assert not missing
     assert STATUSES.keys() == {route.operation for route in ROUTES if route.delivered}
     assert len({run.name for run in ALL}) == len(ALL)
+    for name, met in called.items():
+        record_property(TABLE, f"{name or 'no operation':25} {len(met):4}  {' '.join(map(str, sorted(set(met))))}")
 
 
 def test_another_status_of_ours_is_a_refusal_where_dockerd_blames_itself_or_goes_on() -> None:
