@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from controllers.containers import process
 from controllers.layout import Layout
 from controllers.manager import Manager
 from controllers.networks import (
@@ -106,7 +107,7 @@ class NetworkService:
         """Mounts have changed on the host: have the loop look at the containers whose namespace is kept no longer."""
         for uid in self._host.connected:
             container = self._store.containers.get(uid)
-            if container is None or not container.running or container.network_mode in ("host", "none"):
+            if container is None or not container.running or container.network_mode == "host":
                 continue
             if not self._host.is_busy(uid) and not namespaces.exists(self._layout.namespaces / uid):
                 self._loop.changed_container(uid, 0.0)
@@ -384,9 +385,14 @@ class NetworkService:
             return
         interfaces = self._interfaces(container.status.endpoints)
         path = self._layout.namespaces / container.uid
-        if container.network_mode in ("host", "none") or not interfaces:
+        if container.network_mode == "host":
             return
         async with self._host.busy(container.uid):
+            current = self._store.containers.get(container.uid)
+            status = container.status
+            # It may have ended, and been taken down, while we waited for our turn.
+            if current is None or not current.running or not process.same(status.pid, status.pid_start_time):
+                return
             remounted = await asyncio.to_thread(namespaces.remount, path, container.status.pid)
             wrong = ["namespace unmounted"] if remounted else []
             wrong += await namespaces.on_own_thread(partial(sandbox.mend, path, interfaces))

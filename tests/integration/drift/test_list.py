@@ -69,6 +69,7 @@ LIST = [
     Drift("ip link set eth0 down", NETLINK, "interface down", "container", inside=True),
     Drift("ip link delete eth0", NETLINK, "interface missing", "container", inside=True),
     Drift("umount {namespace}", MOUNTS, "namespace unmounted", "container", name="umount its network namespace"),
+    Drift("umount {alone}", MOUNTS, "namespace unmounted", "container", name="umount that of one without network"),
     Drift("umount {root}", MOUNTS, "root unmounted", "container", name="umount its root"),
     Drift("umount {memory}", MOUNTS, "shared memory unmounted", "container", name="umount its shared memory"),
     Drift("umount {volume}", MOUNTS, "mount missing", "volume", name="umount its volume"),

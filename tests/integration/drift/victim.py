@@ -42,6 +42,7 @@ class Victim:
         options = f"-d --name {NAME} -p 8080:80 -v {VOLUME}:/data -m {MEMORY} --ipc shareable busybox sh -c"
         self.engine.run(*options.split(), SERVE)
         self.engine.run("-d", "--name", "known", "--network", NETWORK, "busybox", "sleep", "1000")
+        self.engine.run("-d", "--name", "alone", "--network", "none", "busybox", "sleep", "1000")
         self.engine.run("--name", "ended", "busybox", "touch", "/left")
 
     @property
@@ -68,6 +69,7 @@ class Victim:
             root=layout.merged(uid),
             volume=layout.volume_data(VOLUME),
             namespace=layout.namespaces / uid,
+            alone=layout.namespaces / self.engine.inspect("alone")["Id"],
             memory=layout.container(uid) / "shm",
             cgroup=f"{layout.cgroup}/{uid}",
             conmon=parent_of(self.pid),
