@@ -24,6 +24,8 @@ from tests.support.image_content import Content
 
 PATIENCE = 30.0
 """Seconds in which a call that is repeated until something is so has to see it, and the limit of each answer."""
+LINGERING = 0.5
+"""Seconds in which what happens beside the last answers has been told as an event."""
 ROUTES: tuple[Route, ...] = tuple(all_routes(MagicMock()))
 _ROUTER = Router(ROUTES)
 _UPGRADE = {"Connection": "Upgrade", "Upgrade": "tcp"}
@@ -137,7 +139,8 @@ def play(run: Run, daemon: Daemon) -> tuple[list[Answered], list[Any]]:
                 registry.add(repository, tag, content)
         pool = stack.enter_context(ThreadPoolExecutor(len(run.calls) if run.together else 1))
         answers = list(pool.map(lambda call: _answered(call, kept, daemon), run.calls))
-    told = daemon.request("GET", f"/events?since={began:.6f}&until={time.time():.6f}") if run.events else None
+    until = time.time() + LINGERING
+    told = daemon.request("GET", f"/events?since={began:.6f}&until={until:.6f}") if run.events else None
     return answers, [json.loads(line) for line in told.body.splitlines()] if told else []
 
 

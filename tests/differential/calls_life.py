@@ -66,8 +66,11 @@ RUNS = [
     Run(
         "the events of a stop and a restart",
         [
-            *running("ee"),
+            # That it speaks means that the signals meet it, and not what is about to become it.
+            *running("ee", "sh", "-c", "echo x; exec sleep 600", Tty=True),
+            Call("GET /containers/ee/logs?stdout=1", 200, until="x"),
             Call("POST /containers/ee/restart?t=0", 204),
+            Call("GET /containers/ee/logs?stdout=1", 200, until="x\r\nx"),
             Call("POST /containers/ee/stop?t=0", 204),
             Call("DELETE /containers/ee", 204),
         ],
