@@ -90,6 +90,7 @@ RUNS = [
             Call("DELETE /networks/bridge", 403),
             Call("DELETE /networks/nobody", 404),
             Call("DELETE /networks/plain", 204),
+            Call("DELETE /networks/bad name", 204),
             Call('POST /networks/prune?filters={"label":["nonsense"]}', 200),
             Call('POST /networks/prune?filters={"until":["1h"]}', 200),
             Call("POST /networks/prune", 200, unordered=["NetworksDeleted"]),
