@@ -137,7 +137,7 @@ def _empty(container: Container) -> dict[str, Any]:
 
 async def top(engine: Engine, call: Call) -> web.StreamResponse:
     """``GET /containers/{id}/top``: 409 unless it runs, 400 with ps' own words."""
-    container = lookup.container(engine.store, call.path["id"])
+    container = await lookup.settled(engine.store, call.path["id"])
     _require_running(container)
     if container.status.phase == "restarting":
         raise ConflictError(f"Container {container.uid} is restarting, wait until the container is running")
@@ -156,7 +156,7 @@ def _require_running(container: Container) -> None:
 async def resize(engine: Engine, call: Call) -> web.StreamResponse:
     """``POST /containers/{id}/resize``: 400 for no numbers, 409 unless it runs."""
     height, width = parse_int(call.query.text("h")), parse_int(call.query.text("w"))
-    container = lookup.container(engine.store, call.path["id"])
+    container = await lookup.settled(engine.store, call.path["id"])
     _require_running(container)
     attach.resize(engine.layout, container.uid, height, width)
     told = event(container, "resize", height=str(height), width=str(width))

@@ -164,7 +164,7 @@ async def _up(engine: Engine, wished: Container, timeout: float | None) -> None:
 async def stop(engine: Engine, call: Call) -> web.StreamResponse:
     """``POST /containers/{id}/stop``: 304 when it does not run."""
     grace = _grace(call)
-    container = lookup.container(engine.store, call.path["id"])
+    container = await lookup.settled(engine.store, call.path["id"])
     if not container.running and container.status.phase != "restarting":
         return no_content(304)
     await _down(engine, container, life.stop_request(container, grace).timeout)
@@ -216,7 +216,7 @@ async def kill(engine: Engine, call: Call) -> web.StreamResponse:
         prefix = f"Cannot kill container: {text}: " if "support" in str(error) else ""
         raise InvalidParameterError(prefix + str(error)) from None
     try:
-        container = lookup.container(engine.store, text)
+        container = await lookup.settled(engine.store, text)
         life.check_running(container)
         if number == signal.SIGKILL or container.status.phase == "restarting":
             wished = await wish(engine, container.uid, lambda current: life.stopped(current, life.KILL))
@@ -231,7 +231,7 @@ async def kill(engine: Engine, call: Call) -> web.StreamResponse:
 
 async def pause(engine: Engine, call: Call) -> web.StreamResponse:
     """``POST /containers/{id}/pause``: 409 when it does not run or is paused."""
-    container = lookup.container(engine.store, call.path["id"])
+    container = await lookup.settled(engine.store, call.path["id"])
     wished = await wish(engine, container.uid, life.paused)
     await fulfilled(engine, wished, partial(_caught_up, wished), KILL_TIMEOUT, "pause")
     return no_content()

@@ -75,7 +75,7 @@ async def create(engine: Engine, call: Call) -> web.StreamResponse:
     request = await call.body(wire.ExecCreateRequest)
     if not request.cmd:
         raise InvalidParameterError("No exec command specified")
-    container = lookup.container(engine.store, call.path["id"])
+    container = await lookup.settled(engine.store, call.path["id"])
     require_running(container, "exec")
     if request.detach_keys and parse_keys(request.detach_keys) is None:
         raise InvalidParameterError(f"Invalid escape keys ({request.detach_keys}) provided")

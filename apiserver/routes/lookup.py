@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from store.errors import InvalidParameterError, NotFoundError
 from store.objects import Container
 from store.objects.containers import Link
 from store.store import Store
+
+SETTLING = 30.0
+"""Seconds for which a start that is under way is waited for."""
 
 
 def container(store: Store, text: str) -> Container:
@@ -22,6 +27,19 @@ def container(store: Store, text: str) -> Container:
     if len(matches) > 1:
         raise InvalidParameterError(f"Multiple IDs found with provided prefix: {text}")
     raise NotFoundError(f"No such container: {text}")
+
+
+async def settled(store: Store, text: str) -> Container:
+    """As ``container``, once a start that is under way has ended: its process may have been heard of before that."""
+
+    def over(current: Container | None) -> bool:
+        return current is None or current.running or not current.start_pending
+
+    found = container(store, text)
+    if not over(found):
+        with contextlib.suppress(TimeoutError):
+            await store.wait_for(Container, found.uid, over, SETTLING)
+    return container(store, found.uid)
 
 
 def link(store: Store, text: str) -> tuple[Container, Link] | None:

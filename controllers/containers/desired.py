@@ -71,11 +71,6 @@ def desired(container: Container, seen: Seen, now: int) -> Decision:
     return _not_running(container, seen, now)
 
 
-def starts_pending(container: Container) -> bool:
-    """Whether a client's wish that it run is still to be fulfilled."""
-    return container.spec.wanted == "running" and container.spec.starts > container.status.starts
-
-
 def _running(container: Container, seen: Seen, now: int) -> Decision:
     spec, status = container.spec, container.status
     if not seen.alive:
@@ -110,7 +105,7 @@ def _not_running(container: Container, seen: Seen, now: int) -> Decision:
         return Decision(Step.ADOPT)
     if seen.remains:
         return Decision(Step.CLEAN)
-    if starts_pending(container):
+    if container.start_pending:
         return Decision(Step.START)
     if status.phase == "restarting":
         if spec.wanted != "running":

@@ -21,6 +21,7 @@ from typing import Any
 import msgspec
 
 from controllers.containers import attach, cgroups, conmon, failures, freezer, limits, process
+from controllers.containers.waiting import readable
 from controllers.layout import Layout
 from store.crashpoints import crashpoint
 from store.errors import EngineError, InvalidParameterError, NotFoundError
@@ -151,7 +152,10 @@ class Runtime:
             await self._command("start", uid)
 
     async def _release(self, uid: str, fifo: Path, pid: int) -> None:
-        """What ``runc start`` does: the created process waits until somebody opens the FIFO for reading."""
+        """What ``runc start`` does: the created process waits until somebody opens the FIFO for reading.
+
+        It closes its end by executing the container's program. Before that a signal would meet the runtime's own.
+        """
         loop = asyncio.get_running_loop()
         try:
             process_fd = os.pidfd_open(pid)
@@ -173,6 +177,9 @@ class Runtime:
                 raise EngineError(f"cannot start a container that has stopped: {uid}")
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(fifo)
+            loop.remove_reader(fifo_fd)
+            async with asyncio.timeout(START_TIMEOUT):
+                await readable(fifo_fd)
         except TimeoutError as error:
             raise EngineError("the container's process did not start in time") from error
         except BlockingIOError as error:

@@ -15,7 +15,6 @@ from msgspec.structs import replace
 
 from controllers import metrics
 from controllers.containers import failures, links, mounting, oci, process, specs, supervision
-from controllers.containers.desired import starts_pending
 from controllers.containers.ending import Ender
 from controllers.containers.events import event
 from controllers.containers.parts import Parts
@@ -66,7 +65,7 @@ class Starter:
                 # Two that need each other fail as they would by themselves.
                 if other.uid == container.uid:
                     return False
-                if other.uid not in seen and not other.running and starts_pending(other):
+                if other.uid not in seen and not other.running and other.start_pending:
                     seen.add(other.uid)
                     pending.append(other)
         return len(pending) > 1
@@ -297,7 +296,7 @@ class Starter:
 def _not_starting(container: Container | None) -> bool:
     if container is None or container.running or container.spec.wanted != "running":
         return True
-    return not starts_pending(container) and container.status.phase != "restarting"
+    return not container.start_pending and container.status.phase != "restarting"
 
 
 def _attached(status: ContainerStatus, attachment: Attachment) -> ContainerStatus:

@@ -430,6 +430,11 @@ class Container(Object, frozen=True, kw_only=True):
         return "bridge" if mode in ("", "default") else mode
 
     @property
+    def start_pending(self) -> bool:
+        """Whether a client's wish that it run is still to be fulfilled."""
+        return self.spec.wanted == "running" and self.spec.starts > self.status.starts
+
+    @property
     def names_from(self) -> str:
         """The container whose host name, hosts and resolv.conf it has: itself, or the one whose network it joins."""
         kind, _, other = self.network_mode.partition(":")

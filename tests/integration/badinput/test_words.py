@@ -163,6 +163,7 @@ REQUESTS: dict[str, tuple[str, str, Any]] = {
 ACCEPTED: dict[str, str] = {
     "no image": "a container without an image would have no files; dockerd makes one that can never start",
     "a container that is a path": "an escaped slash is part of a name, which nobody has; dockerd redirects to the path",
+    "an import that is no tar": "no process unpacks it here whose exit status there were to tell",
 }
 """Where ours differ from dockerd's on purpose, and why."""
 
