@@ -88,8 +88,8 @@ def may_live(container: Container | None) -> bool:
     """Whether a container may have a sandbox: it runs as far as the store knows, or its loop is about to start it."""
     if container is None:
         return False
-    pending = container.spec.wanted == "running" and container.spec.starts > container.status.starts
-    return container.running or container.status.phase == "restarting" or container.status.pid != 0 or pending
+    status = container.status
+    return container.running or status.phase == "restarting" or status.pid != 0 or container.start_pending
 
 
 async def clear_away(store: Store, layout: Layout, host: Host) -> None:
