@@ -101,15 +101,20 @@ async def join(client: Client, process: Process, how: Join) -> bool:
 
 
 async def _output(client: Client, process: Process, how: Join) -> None:
-    wanted = {STDOUT: how.stdout, STDERR: how.stderr}
     with contextlib.suppress(ConnectionError):
-        while pieces := await process.read():
-            if how.multiplexed:
-                data = b"".join(frame(stream, piece) for stream, piece in pieces if wanted[stream])
-            else:
-                data = b"".join(piece for stream, piece in pieces if wanted[stream])
+        while (data := _joined(await process.read(), how)) is not None:
             if data:
                 await _deliver(client, data, how.patience)
+
+
+def _joined(pieces: list[tuple[int, bytes]], how: Join) -> bytes | None:
+    """What the client gets of some pieces; None at the end. Apart, so that a client who waits holds no piece twice."""
+    wanted = {STDOUT: how.stdout, STDERR: how.stderr}
+    if not pieces:
+        return None
+    if how.multiplexed:
+        return b"".join(frame(stream, piece) for stream, piece in pieces if wanted[stream])
+    return b"".join(piece for stream, piece in pieces if wanted[stream])
 
 
 async def _deliver(client: Client, data: bytes, patience: float) -> None:

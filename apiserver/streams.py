@@ -24,7 +24,7 @@ MULTIPLEXED_STREAM = "application/vnd.docker.multiplexed-stream"
 
 _HEADER = struct.Struct(">BxxxL")
 _READ_LIMIT = 256 * 1024
-_WRITE_LIMIT = 128 * 1024
+_WRITE_LIMIT = 64 * 1024
 _HANGUP_CHECK = 1.0
 # As SO_SNDBUF, beyond the system's limit for those without CAP_NET_ADMIN (asm-generic/socket.h).
 SO_SNDBUFFORCE = 32

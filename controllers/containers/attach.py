@@ -20,7 +20,7 @@ from store.errors import ConflictError
 STDOUT, STDERR = 1, 2
 _PACKET = 32 * 1024
 _INPUT_PACKET = 8 * 1024
-_BUFFERED = 128 * 1024
+_BUFFERED = 32 * 1024
 _CONMON_STREAMS = {2: STDOUT, 3: STDERR}
 
 

@@ -17,7 +17,7 @@ from controllers.containers.log_files import LogFile, after, first, open_all
 from controllers.containers.log_lines import Batch, Renderer
 from controllers.containers.waiting import undisturbed
 
-_CHUNK = 128 * 1024
+_CHUNK = 64 * 1024
 _BLOCK = 16 * 1024
 _QUICK_TAIL = 100
 _POLL = 0.1
