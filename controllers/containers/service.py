@@ -133,9 +133,9 @@ class ContainerService:
         """Something happened to a container: have the loop look at it."""
         self.controller.enqueue(uid)
 
-    def look_at_mounts(self) -> None:
-        """Mounts have changed on the host: have the loop look at the containers that miss one."""
-        self._upkeep.look_at_mounts()
+    def look_at_mounts(self, gone: frozenset[str]) -> None:
+        """Mounts have gone from the host: have the loop look at the containers that miss one."""
+        self._upkeep.look_at_mounts(gone)
 
     def _wake_after(self, uid: str, seconds: float) -> None:
         self.controller.enqueue_after(uid, seconds)

@@ -16,6 +16,7 @@ from pathlib import Path
 from controllers import inotify
 from controllers.containers import cgroups, device_filter, freezer, process, regroup
 from controllers.containers.parts import Parts
+from controllers.mounts import entries
 from controllers.repairs import repaired
 from store.crashpoints import crashpoint
 from store.objects import Container, Event
@@ -34,11 +35,12 @@ class Upkeep:
         self._parts = parts
         self._wake = wake
 
-    def look_at_mounts(self) -> None:
-        """Mounts have changed on the host: wake the loop for the containers that miss one."""
-        for container in self._parts.store.containers:
-            if container.running and self._missing_mounts(container):
-                self._wake(container.uid)
+    def look_at_mounts(self, gone: frozenset[str]) -> None:
+        """Mounts have gone from the host: wake the loop for the containers that miss one."""
+        for uid in entries(self._parts.layout.containers, gone):
+            container = self._parts.store.containers.get(uid)
+            if container is not None and container.running and self._missing_mounts(container):
+                self._wake(uid)
 
     async def mend(self, container: Container) -> None:
         """Put back what a running container misses. OSError or EngineError when the host refuses."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from controllers.containers import process
 from controllers.layout import Layout
 from controllers.manager import Manager
+from controllers.mounts import entries
 from controllers.networks import (
     bridge,
     connecting,
@@ -103,9 +104,9 @@ class NetworkService:
         self._loop.stop()
         await self._host.close()
 
-    def look_at_mounts(self) -> None:
-        """Mounts have changed on the host: have the loop look at the containers whose namespace is kept no longer."""
-        for uid in self._host.connected:
+    def look_at_mounts(self, gone: frozenset[str]) -> None:
+        """Mounts have gone from the host: have the loop look at the containers whose namespace is kept no longer."""
+        for uid in entries(self._layout.namespaces, gone) & set(self._host.connected):
             container = self._store.containers.get(uid)
             if container is None or not container.running or container.network_mode == "host":
                 continue

@@ -18,6 +18,7 @@ from controllers.archive.kernel import is_mount_point
 from controllers.controller import Controller
 from controllers.layout import Layout
 from controllers.manager import Manager
+from controllers.mounts import entries
 from controllers.volumes import filling, local
 from controllers.volumes.holds import Holds
 from controllers.volumes.notices import mount_event, unmount_event
@@ -66,10 +67,11 @@ class VolumeService:
         manager.watch(Volume, self.controller)
         manager.watch(Container, self.controller, _volumes_to_settle)
 
-    def look_at_mounts(self) -> None:
-        """Mounts have changed on the host: have the loop look at the volumes that miss theirs."""
-        for volume in self._store.volumes:
-            if local.device_mount(volume.spec.options) is None or not self._reconciler.in_use(volume.name):
+    def look_at_mounts(self, gone: frozenset[str]) -> None:
+        """Mounts have gone from the host: have the loop look at the volumes that miss theirs."""
+        for name in entries(self._layout.volumes, gone):
+            volume = self._store.volumes.by_name(name)
+            if volume is None or local.device_mount(volume.spec.options) is None or not self._reconciler.in_use(name):
                 continue
             if not is_mount_point(self.directory(volume.name)):
                 self.controller.enqueue(volume.name)

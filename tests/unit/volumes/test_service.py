@@ -195,7 +195,7 @@ async def test_a_mount_that_somebody_took_away_is_put_back(world: World) -> None
     await world.volumes.mount("ram", "c1")
     await world.set_phase("c1", "running")
     await world.archiver.unmount(world.volumes.directory("ram"))
-    world.volumes.look_at_mounts()
+    world.volumes.look_at_mounts(frozenset({str(world.volumes.directory("ram"))}))
     await world.until("ram", mounted=True)
     async with asyncio.timeout(10):
         while "repair: mount missing" not in await actions(world.store):
