@@ -11,6 +11,10 @@ import pytest
 from controllers.mounts import MountWatch, entries
 
 
+def run(*command: str) -> None:
+    subprocess.run(command, check=True)
+
+
 def test_an_entry_is_what_a_mount_point_is_or_is_below(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "real")
     points = [f"{tmp_path}/real/a", f"{tmp_path}/real/b/merged/deep", f"{tmp_path}/really/c", str(tmp_path / "real")]
@@ -31,10 +35,10 @@ async def test_only_what_has_gone_is_told(tmp_path: Path) -> None:
     watch = MountWatch([hear])
     watch.start()
     try:
-        await asyncio.to_thread(subprocess.run, ["mount", "-t", "tmpfs", "none", place], check=True)
+        await asyncio.to_thread(run, "mount", "-t", "tmpfs", "none", str(place))
         await asyncio.sleep(0.5)
         assert told == []
-        await asyncio.to_thread(subprocess.run, ["umount", place], check=True)
+        await asyncio.to_thread(run, "umount", str(place))
         await asyncio.wait_for(heard.wait(), 10)
         assert str(place) in told[0]
     finally:
