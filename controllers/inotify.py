@@ -1,4 +1,4 @@
-"""inotify(7) on the event loop: directories are watched, and what happens in them is told."""
+"""inotify(7) on the event loop: files and directories are watched, and what happens to them is told."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 
-CLOSE_WRITE, MOVED_TO, DELETE = 0x8, 0x80, 0x200
+MODIFY, CLOSE_WRITE, MOVED_TO, DELETE = 0x2, 0x8, 0x80, 0x200
+ONLY_DIRECTORY, ONCE = 0x1000000, 0x80000000
 OVERFLOW = 0x4000
 _IGNORED = 0x8000
-_ONLY_DIRECTORY = 0x1000000
 _EVENT = struct.Struct("iIII")
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Inotify:
-    """``on_event(directory, mask, name)`` is called for what happens in watched directories.
+    """``on_event(path, mask, name)`` is called for what happens to a watched path, or to ``name`` in it.
 
-    OVERFLOW, which is of no directory, means that events were lost. Raises OSError where inotify has no more to give.
+    OVERFLOW, which is of no path, means that events were lost. Raises OSError where inotify has no more to give.
     """
 
     def __init__(self, on_event: Callable[[Path, int, str], None]) -> None:
@@ -29,14 +29,14 @@ class Inotify:
         self._descriptor = _checked(_libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC), "inotify")
         asyncio.get_running_loop().add_reader(self._descriptor, self._readable)
 
-    def add(self, directory: Path, mask: int) -> None:
-        """Watch a directory; one that is watched already stays so. Raises OSError."""
-        number = _libc.inotify_add_watch(self._descriptor, os.fsencode(directory), mask | _ONLY_DIRECTORY)
-        self._watched[_checked(number, str(directory))] = directory
+    def add(self, path: Path, mask: int) -> None:
+        """Watch a path; one that is watched already stays so. Raises OSError."""
+        number = _libc.inotify_add_watch(self._descriptor, os.fsencode(path), mask)
+        self._watched[_checked(number, str(path))] = path
 
-    def remove(self, directory: Path) -> None:
-        """Watch a directory no longer, which may be gone; one that is not watched is fine."""
-        for number in [number for number, watched in self._watched.items() if watched == directory]:
+    def remove(self, path: Path) -> None:
+        """Watch a path no longer, which may be gone; one that is not watched is fine."""
+        for number in [number for number, watched in self._watched.items() if watched == path]:
             del self._watched[number]
             _libc.inotify_rm_watch(self._descriptor, number)
 

@@ -38,7 +38,7 @@ class ExitWatcher:
         """Begin to watch; those that ended before are reported at once. OSError where inotify has no more to give."""
         self._layout.exits.mkdir(parents=True, exist_ok=True)
         self._inotify = inotify.Inotify(self._event)
-        self._inotify.add(self._layout.exits, inotify.CLOSE_WRITE | inotify.MOVED_TO)
+        self._inotify.add(self._layout.exits, inotify.CLOSE_WRITE | inotify.MOVED_TO | inotify.ONLY_DIRECTORY)
         self._report_all()
 
     async def stop(self) -> None:

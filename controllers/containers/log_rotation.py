@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import logging
-import os
-import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from controllers import inotify
 from controllers.containers import attach
 from controllers.containers.log_files import begin_anew, compress
 from controllers.containers.waiting import settle, undisturbed
@@ -30,9 +28,6 @@ FASTEST = 200e6
 SHORTEST, LONGEST = 0.005, 0.25
 UNWATCHED = 1.0
 """Seconds between two looks where inotify has no more to give."""
-_IN_MODIFY, _IN_ONESHOT, _IN_Q_OVERFLOW = 0x2, 0x80000000, 0x4000
-_EVENT = struct.Struct("iIII")
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class LogRotator:
@@ -116,49 +111,45 @@ class _NextWrites:
     """Tells of the next write to files, by inotify."""
 
     def __init__(self) -> None:
-        self._inotify = -1
-        self._waiting: dict[int, asyncio.Future[None]] = {}
+        self._inotify: inotify.Inotify | None = None
+        self._waiting: dict[Path, asyncio.Future[None]] = {}
 
     def start(self) -> None:
-        """Ask for an inotify descriptor; without one nothing is told."""
-        self._inotify = _libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
-        if self._inotify >= 0:
-            asyncio.get_running_loop().add_reader(self._inotify, self._readable)
+        """Ask for inotify; without it nothing is told."""
+        with contextlib.suppress(OSError):
+            self._inotify = inotify.Inotify(self._event)
 
     def stop(self) -> None:
         """Tell no more."""
-        if self._inotify >= 0:
-            asyncio.get_running_loop().remove_reader(self._inotify)
-            os.close(self._inotify)
-            self._inotify = -1
+        if self._inotify is not None:
+            self._inotify.close()
+            self._inotify = None
 
     @contextlib.contextmanager
     def next(self, path: Path) -> Iterator[asyncio.Future[None] | None]:
         """Done at the first write from now on; None where that cannot be told, or there is no file."""
-        watch = _libc.inotify_add_watch(self._inotify, os.fsencode(path), _IN_MODIFY | _IN_ONESHOT)
-        if watch < 0:
+        watch = self._inotify
+        try:
+            if watch is not None:
+                watch.add(path, inotify.MODIFY | inotify.ONCE)
+        except OSError:
+            watch = None
+        if watch is None:
             yield None
             return
-        written = self._waiting[watch] = asyncio.get_running_loop().create_future()
+        written = self._waiting[path] = asyncio.get_running_loop().create_future()
         try:
             yield written
         finally:
-            del self._waiting[watch]
-            if not written.done() or written.cancelled():
-                _libc.inotify_rm_watch(self._inotify, watch)
+            del self._waiting[path]
+            watch.remove(path)
 
-    def _readable(self) -> None:
-        try:
-            data = os.read(self._inotify, 65536)
-        except BlockingIOError:
-            return
-        for offset in range(0, len(data), _EVENT.size):
-            watch, mask, _, _ = _EVENT.unpack_from(data, offset)
-            if mask & _IN_Q_OVERFLOW:
-                for written in self._waiting.values():
-                    settle(written)
-            elif watch in self._waiting:
-                settle(self._waiting[watch])
+    def _event(self, path: Path, mask: int, _: str) -> None:
+        if mask & inotify.OVERFLOW:
+            for written in self._waiting.values():
+                settle(written)
+        elif path in self._waiting:
+            settle(self._waiting[path])
 
 
 async def _there(path: Path) -> None:

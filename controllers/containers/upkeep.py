@@ -155,9 +155,9 @@ class GroupWatch:
                 continue
             self._parents.add(place)
             try:
-                self._inotify.add(place, inotify.DELETE)
+                self._inotify.add(place, inotify.DELETE | inotify.ONLY_DIRECTORY)
                 # A cgroup's directory does not tell of its own deletion.
-                self._inotify.add(place.parent, inotify.DELETE)
+                self._inotify.add(place.parent, inotify.DELETE | inotify.ONLY_DIRECTORY)
             except OSError as error:
                 _log.warning("cgroup %s is not watched: %s", place, error)
 
