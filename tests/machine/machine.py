@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.machine.inside import SOCKET
-from tests.support.daemon import Answer
+from tests.support.daemon import Answer, exchange
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = "/root/wharfinger-under-test"
@@ -118,15 +118,9 @@ class Machine:
         timeout: float = PATIENCE,
     ) -> Answer:
         """One request to the API inside, over this thread's own connection. ``Lost`` when no answer came."""
-        sent = dict(headers or {})
-        if body is not None and not isinstance(body, bytes):
-            body = json.dumps(body).encode()
-            sent.setdefault("Content-Type", "application/json")
         connection = self._connection(timeout)
         try:
-            connection.request(method, path, body, sent)
-            response = connection.getresponse()
-            return Answer(response.status, {k.lower(): v for k, v in response.headers.items()}, response.read())
+            return exchange(connection, method, path, body, headers)
         except (OSError, http.client.HTTPException) as error:
             self._local.connection = None
             connection.close()

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -49,6 +49,19 @@ class Answer:
     def json(self) -> Any:
         """The body as JSON."""
         return json.loads(self.body)
+
+
+def exchange(
+    connection: http.client.HTTPConnection, method: str, path: str, body: Any, headers: Mapping[str, str] | None
+) -> Answer:
+    """One request over a connection that stays open. A ``body`` that is not bytes is sent as JSON."""
+    sent = dict(headers or {})
+    if body is not None and not isinstance(body, bytes):
+        body = json.dumps(body).encode()
+        sent.setdefault("Content-Type", "application/json")
+    connection.request(method, path, body, sent)
+    response = connection.getresponse()
+    return Answer(response.status, {k.lower(): v for k, v in response.headers.items()}, response.read())
 
 
 @dataclass
@@ -245,17 +258,8 @@ class Daemon(ABC):
         timeout: float = 60,
     ) -> Answer:
         """One request. A ``body`` that is not bytes is sent as JSON."""
-        sent = dict(headers or {})
-        if body is not None and not isinstance(body, bytes):
-            body = json.dumps(body).encode()
-            sent.setdefault("Content-Type", "application/json")
-        connection = self.connection(timeout)
-        try:
-            connection.request(method, path, body, sent)
-            response = connection.getresponse()
-            return Answer(response.status, {k.lower(): v for k, v in response.headers.items()}, response.read())
-        finally:
-            connection.close()
+        with contextlib.closing(self.connection(timeout)) as connection:
+            return exchange(connection, method, path, body, headers)
 
     def connection(self, timeout: float = 60) -> http.client.HTTPConnection:
         """A connection of one's own, for several requests."""

@@ -16,12 +16,8 @@ def target() -> Iterator[Engine]:
     engine = Engine()
     # So long a body that does not come is waited for, and an attached client that does not read.
     engine.flags = ("--read-timeout=3s", "--write-timeout=3s")
-    try:
-        engine.start()
-        engine.load_sample_image()
+    with engine.ready():
         yield engine
-    finally:
-        engine.close()
 
 
 @pytest.fixture(scope="module")

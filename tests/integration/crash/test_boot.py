@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -33,14 +32,8 @@ AFTER_BOOT = {
 
 
 @pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    engine = Engine()
-    try:
-        engine.start()
-        engine.load_sample_image()
-        yield engine
-    finally:
-        engine.close()
+def engine(module_engine: Engine) -> Engine:
+    return module_engine
 
 
 def prepared(engine: Engine, past: str, policy: str) -> str:
