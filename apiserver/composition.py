@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import NamedTuple
 
 from apiserver.admission import life
 from apiserver.admission.hostconfig import HostFacts
@@ -34,6 +35,15 @@ from store.store import Change, Store
 log = logging.getLogger("wharfinger")
 
 
+class KeptList(NamedTuple):
+    """A whole list of containers: true of the store's ``revisions``, and from ``made`` to ``until`` (Unix time)."""
+
+    revisions: object
+    made: float
+    until: float
+    body: bytes
+
+
 @dataclass
 class Engine:
     """What the routes work with.
@@ -58,7 +68,7 @@ class Engine:
     mounts: MountWatch
     inspect_cache: dict[str, tuple[object, bytes]] = field(default_factory=dict)
     list_cache: dict[str, tuple[object, bytes, bytes]] = field(default_factory=dict)
-    list_answers: dict[str, tuple[object, float, float, bytes]] = field(default_factory=dict)
+    list_answers: dict[str, KeptList] = field(default_factory=dict)
     _unwatch: Callable[[], None] = lambda: None
 
     async def start(self) -> None:

@@ -17,7 +17,7 @@ from apiserver.middleware.access import log_request
 from apiserver.middleware.errors import respond
 from apiserver.middleware.metrics import Observation
 from apiserver.middleware.origins import check_origin
-from apiserver.middleware.prefix import split_version
+from apiserver.middleware.prefix import clean_path, split_version
 from apiserver.queries import Query
 from apiserver.rendering import error_response
 from apiserver.streams import Hijacked
@@ -64,7 +64,7 @@ class Frontend:
         if isinstance(connection, Connection) and connection.tcp:
             self._check_stranger(request)
         raw_path, _, raw_query = request.raw_path.partition("?")
-        cleaned = _clean(raw_path)
+        cleaned = clean_path(raw_path)
         if cleaned != raw_path:
             location = cleaned + (f"?{raw_query}" if raw_query else "")
             return web.Response(status=301, headers={"Location": location})
@@ -104,16 +104,3 @@ async def _ask_for_body(request: web.BaseRequest) -> None:
     await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     # This is not yet the answer.
     request.writer.output_size = 0
-
-
-def _clean(path: str) -> str:
-    """The path without empty and dotted segments, as Go's mux redirects to."""
-    if "//" not in path and "/." not in path:
-        return path
-    kept: list[str] = []
-    for segment in path.split("/"):
-        if segment == "..":
-            del kept[-1:]
-        elif segment not in ("", "."):
-            kept.append(segment)
-    return "/" + "/".join(kept) + ("/" if path.endswith("/") and kept else "")

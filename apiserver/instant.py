@@ -16,6 +16,7 @@ from functools import cache, lru_cache
 from apiserver.dispatch import Route
 from apiserver.middleware.access import log_request
 from apiserver.middleware.metrics import Observation
+from apiserver.middleware.prefix import clean_path
 from apiserver.queries import Query
 from apiserver.rendering import HEADERS
 from apiserver.wire.versions import ApiVersion
@@ -43,7 +44,7 @@ class Instants:
         if plain is None:
             return None
         path = plain["path"].decode("ascii")
-        if "//" in path or "/." in path:
+        if clean_path(path) != path:
             return None
         observation = Observation("GET")
         try:

@@ -86,10 +86,10 @@ def routes(engine: Engine) -> list[Route]:
 
 async def logs(engine: Engine, call: Call) -> web.StreamResponse:
     """``GET /containers/{id}/logs``: 400 without a stream, 501 for a log driver that cannot be read."""
-    short = _short_log(engine, call.path, call.query)
+    container, query = _log_query(engine, call.path, call.query)
+    short = quick(engine.layout.log(container.uid), query)
     if short is not None:
         return web.Response(body=short, headers={"Content-Type": RAW})
-    container, query = _log_query(engine, call.path, call.query)
     return await _send(call, _pieces(engine, container, query), wait=query.follow)
 
 

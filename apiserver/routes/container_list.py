@@ -11,7 +11,7 @@ from functools import partial
 import msgspec
 from aiohttp import web
 
-from apiserver.composition import Engine
+from apiserver.composition import Engine, KeptList
 from apiserver.dispatch import Call, Route
 from apiserver.queries import Filters, Query, parse_int
 from apiserver.rendering import json_response
@@ -66,14 +66,16 @@ async def list_containers(engine: Engine, call: Call) -> web.StreamResponse:
     if len(engine.list_answers) >= ANSWERS_KEPT:
         engine.list_answers.clear()
     if len(call.query.raw) <= QUERY_KEPT:
-        engine.list_answers[call.query.raw] = (_revisions(engine), now, until, body)
+        engine.list_answers[call.query.raw] = KeptList(_revisions(engine), now, until, body)
     return json_response(body)
 
 
 def _kept(engine: Engine, path: Mapping[str, str], query: Query) -> bytes | None:
     del path
     kept = engine.list_answers.get(query.raw)
-    return kept[3] if kept is not None and kept[0] == _revisions(engine) and kept[1] <= time.time() < kept[2] else None
+    if kept is None or kept.revisions != _revisions(engine) or not kept.made <= time.time() < kept.until:
+        return None
+    return kept.body
 
 
 def _revisions(engine: Engine) -> object:

@@ -6,10 +6,9 @@ from collections.abc import Iterable, Iterator
 
 from store.errors import ConflictError
 from store.objects import Container
-from store.objects.containers import Link
+from store.objects.containers import BRIDGE, Link
 from store.store import Store
 
-BRIDGE = "bridge"
 _OWN = frozenset({"HOME", "PATH"})
 """Variables of the other container that nobody else needs."""
 

@@ -10,11 +10,8 @@ from controllers.layout import Layout
 from controllers.networks.host import Host
 from controllers.networks.sandbox_files import readdressed
 from store.objects import Container
-from store.objects.containers import EndpointStatus
+from store.objects.containers import BRIDGE, EndpointStatus
 from store.store import Change, Store
-
-BRIDGE = "bridge"
-
 
 Find = Callable[[str], Container | None]
 """A container by id or name."""

@@ -260,6 +260,10 @@ class EndpointSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it came by a connection, not with the container's creation."""
 
 
+BRIDGE = "bridge"
+"""The default network, the only one on which a container's own links mean anything."""
+
+
 class Link(msgspec.Struct, frozen=True, kw_only=True):
     """Another container on the default bridge that one is linked to: its uid, its name then, and the name given it."""
 
